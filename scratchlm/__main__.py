@@ -1,0 +1,5 @@
+"""``python -m scratchlm`` is the ``scratchlm`` command."""
+
+from scratchlm.cli import main
+
+main()

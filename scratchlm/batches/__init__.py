@@ -1,0 +1,1 @@
+"""In what order are tokens seen?"""

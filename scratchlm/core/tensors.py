@@ -1,0 +1,97 @@
+"""The seams between model, training and generation, and the one legend of axis letters.
+
+``B`` rows of a batch · ``T`` positions that ask · ``S`` positions that answer (T plus cache) · ``L`` tokens given (T plus lookback)
+``D`` width · ``H`` query heads · ``G`` key-value heads · ``R`` query heads per key-value head · ``C`` channels of a head
+``F`` feed-forward width · ``E`` experts · ``V`` vocabulary · ``P`` pairs or prompts
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Facts = Mapping[str, float]
+"""Numbers to log: each is a SUM over the item, divided once by the step's weight."""
+
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""(layer, q_BTHC, k_BTGC, v_BTGC) -> mixed_BTHC: packed, cached, sharded or written out; the model never knows which."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInputs:
+    """What a model is a function of."""
+
+    tokens_BT: Int[Tensor, "B T"]
+    positions_BT: Int[Tensor, "B T"]
+    """Counted from 0 at the start of each document."""
+    segments_BT: Int[Tensor, "B T"]
+    """Which document of the row a position belongs to; positions see only their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows ready for a language-model loss: what goes in, what should come out, and how much each position counts."""
+
+    inputs: ModelInputs
+    targets_BT: Int[Tensor, "B T"]
+    weights_BT: Float[Tensor, "B T"]
+    """0 where nothing is asked (padding, prompts)."""
+
+    @property
+    def weight(self) -> float:
+        """What the sum of the losses is divided by, together with all other micro-batches of the step."""
+        return float(self.weights_BT.sum())
+
+    @property
+    def tokens(self) -> int:
+        """Positions computed, whether trained on or not."""
+        return self.targets_BT.numel()
+
+
+class LanguageModel(Protocol):
+    """A function of tokens; it knows neither caches, nor ranks, nor packing."""
+
+    lookback: int
+    """How many tokens before a position its embedding reads; 0 for most. A caller that gives only the newest T positions
+    gives ``L = T + lookback`` tokens; where fewer are given, the missing ones count as none."""
+
+    def features(self, tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:
+        """The last layer's normalised output."""
+        ...
+
+    def logits(self, x_BTD: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
+        """The head; losses may call it in chunks."""
+        ...
+
+
+class Item(Protocol):
+    """One micro-batch of any objective."""
+
+    @property
+    def weight(self) -> float: ...
+    @property
+    def tokens(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """When a probe runs: each ``steps`` steps and, if ``at_end``, after the last one."""
+
+    steps: int
+    at_end: bool = True
+
+    def due(self, step: int, last: int) -> bool:
+        """Whether it runs after ``step`` updates of ``last``."""
+        return step % self.steps == 0 or (self.at_end and step == last)
+
+
+def positions_of(segments_BT: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+    """Position of each token within its own segment: ``[0, 0, 1, 1, 1] -> [0, 1, 0, 1, 2]``."""
+    B, T = segments_BT.shape
+    index_BT = torch.arange(T).expand(B, T)
+    starts_BT = torch.ones_like(segments_BT, dtype=torch.bool)
+    starts_BT[:, 1:] = segments_BT[:, 1:] != segments_BT[:, :-1]
+    return index_BT - torch.where(starts_BT, index_BT, 0).cummax(dim=1).values

@@ -1,0 +1,1 @@
+"""Which text do we learn from?"""

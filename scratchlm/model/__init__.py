@@ -1,0 +1,1 @@
+"""What function do we learn?"""

@@ -1,0 +1,1 @@
+"""How does text become numbers, and a conversation a row of them?"""

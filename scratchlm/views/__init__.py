@@ -1,0 +1,1 @@
+"""What can be looked at or talked to? Views make no artifact."""
