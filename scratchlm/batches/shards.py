@@ -1,0 +1,274 @@
+"""Shards: the tokens of a split in flat files, each document opened by the end-of-text token, beside an index of its documents.
+
+``shard-00000.bin`` holds the ids (little-endian, 16 bits where they fit, else 32), ``shard-00000.idx.parquet`` one row per document,
+``shard-00000.json`` what the pair must be. Documents stand in the order of a hash of seed and id, whatever order they came in.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Int
+from pydantic import ValidationError
+
+from scratchlm.core import seeds
+from scratchlm.core.artifact import sha256_of, write_atomically
+from scratchlm.core.config import Settings
+from scratchlm.core.errors import ArtifactError, DataError
+
+INDEX = pa.schema(
+    [
+        ("doc_ordinal", pa.int64()),  # counted through all shards of the split
+        ("doc_id", pa.string()),
+        ("start", pa.int64()),  # of its end-of-text token, in this shard
+        ("length", pa.int64()),  # that token included
+        ("source", pa.dictionary(pa.int32(), pa.string())),
+        ("bytes", pa.int64()),  # of its text in UTF-8
+    ]
+)
+SPOOL = "unsorted.tmp"
+REMEDY = "Run `scratchlm tokenize` with --again."
+
+
+class ShardFacts(Settings):
+    """What a shard's ``.json`` says of it."""
+
+    shard: int
+    of: int
+    """Shards in the split."""
+    tokenizer: str
+    """SHA-256 of the ``tokenizer.json`` whose ids these are."""
+    end_of_text: int
+    dtype: str
+    """As numpy writes it: ``<u2`` or ``<u4``."""
+    n_tokens: int
+    n_documents: int
+    sha256: str
+    """Of the ``.bin``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A document as ids, not yet opened by an end-of-text token."""
+
+    id: str
+    ids: list[int]
+    source: str
+    bytes: int
+    """Length of its text in UTF-8."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a split is written."""
+
+    tokenizer: str
+    """SHA-256 of its ``tokenizer.json``."""
+    end_of_text: int
+    size: int
+    """Pieces of the tokenizer."""
+    shard_tokens: int
+    """Tokens in a shard at most."""
+    seed: int
+    """Orders the documents."""
+
+    @property
+    def dtype(self) -> str:
+        """The smallest width that holds every id, as numpy writes it."""
+        return "<u2" if self.size <= 65_536 else "<u4"
+
+
+class Row(NamedTuple):
+    """A document that waits in the spool; rows sort by their first field."""
+
+    order: int
+    id: str
+    place: int
+    length: int
+    source: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of tokens, memory-mapped, and where its documents start."""
+
+    tokens: np.ndarray
+    starts: Int[np.ndarray, " documents"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """A split: its shards one after another."""
+
+    shards: tuple[Shard, ...]
+    borders: Int[np.ndarray, " shards_and_one"]
+    """First token of each shard, then the number of all tokens."""
+    starts: Int[np.ndarray, " documents"]
+    """First token of each document, counted through all shards."""
+    sizes: Int[np.ndarray, " documents"]
+    """Bytes of each document's text in UTF-8."""
+
+    @property
+    def tokens(self) -> int:
+        return int(self.borders[-1])
+
+    @property
+    def bytes(self) -> int:
+        """UTF-8 bytes of the text; separators count none."""
+        return int(self.sizes.sum())
+
+    @property
+    def documents(self) -> int:
+        return len(self.starts)
+
+    def window(self, start: int, length: int) -> tuple[Int[np.ndarray, " T"], Int[np.ndarray, " T"]]:
+        """The ids at ``start`` and after, and the ordinal of the document each belongs to; IndexError outside the split."""
+        if start < 0 or length < 0 or start + length > self.tokens:
+            raise IndexError(f"window {start}+{length} is not inside the {self.tokens} tokens of the split")
+        ids = np.empty(length, np.int64)
+        done = 0
+        place = int(np.searchsorted(self.borders, start, side="right")) - 1
+        while done < length:
+            shard = self.shards[place].tokens
+            offset = start + done - int(self.borders[place])
+            part = shard[offset : offset + length - done]
+            ids[done : done + len(part)] = part
+            done += len(part)
+            place += 1
+        return ids, np.searchsorted(self.starts, np.arange(start, start + length), side="right") - 1
+
+
+def write_split(path: Path, documents: Iterable[Encoded], layout: Layout) -> None:
+    """Write ``documents``, whose ids are unique, as the shards of the split ``path``, ordered by their hashes.
+
+    Tokens wait in a file and only the index in memory, so a split may be larger than memory. A document stays whole: one longer
+    than a shard gets a shard of its own.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    for left in path.iterdir():  # by a kill
+        left.unlink()
+    rows = _spooled(path / SPOOL, documents, layout)
+    groups = list(_grouped(rows, layout.shard_tokens))
+    spool = _mapped(path / SPOOL, layout.dtype)
+    ordinal = 0
+    for shard, group in enumerate(groups):
+        stem = path / name_of(shard)
+        _write_shard(stem, group, spool, ordinal)
+        facts = ShardFacts(
+            shard=shard,
+            of=len(groups),
+            tokenizer=layout.tokenizer,
+            end_of_text=layout.end_of_text,
+            dtype=layout.dtype,
+            n_tokens=sum(row.length for row in group),
+            n_documents=len(group),
+            sha256=sha256_of(stem.with_suffix(".bin")),
+        )
+        write_atomically(stem.with_suffix(".json"), (facts.model_dump_json(indent=1) + "\n").encode())
+        ordinal += len(group)
+    del spool  # some systems keep a mapped file from being removed
+    (path / SPOOL).unlink()
+
+
+def open_split(path: Path, split: str, *, tokenizer: str | None = None) -> Shards:
+    """The shards of ``split`` below ``path``; ArtifactError when one is missing, cut, or made for another tokenizer.
+
+    ``tokenizer`` is the hash its facts give (None: any).
+    """
+    folder = path / split
+    found = [_facts_at(file) for file in sorted(folder.glob("shard-*.json"))]
+    if not found or [facts.shard for facts in found] != list(range(found[0].of)):
+        raise ArtifactError(f"{folder}: {len(found)} of {found[0].of if found else 'its'} shards are here. {REMEDY}")
+    for facts in found:
+        if tokenizer is not None and facts.tokenizer != tokenizer:
+            raise ArtifactError(f"{folder / name_of(facts.shard)}.bin: made for another tokenizer than the one in use. {REMEDY}")
+    read = [_read_shard(folder / name_of(facts.shard), facts) for facts in found]
+    borders = np.cumsum([0, *(facts.n_tokens for facts in found)], dtype=np.int64)
+    starts = [shard.starts + border for (shard, _), border in zip(read, borders[:-1], strict=True)]
+    return Shards(tuple(shard for shard, _ in read), borders, np.concatenate(starts), np.concatenate([sizes for _, sizes in read]))
+
+
+def name_of(shard: int) -> str:
+    return f"shard-{shard:05d}"
+
+
+def _spooled(spool: Path, documents: Iterable[Encoded], layout: Layout) -> list[Row]:
+    """Write the tokens of ``documents`` to ``spool`` as they come; the rows in the order of their hashes."""
+    rows: list[Row] = []
+    place = 0
+    with spool.open("wb") as file:
+        for document in documents:
+            tokens = np.array([layout.end_of_text, *document.ids], dtype=layout.dtype)
+            order = seeds.derive(layout.seed, "shards", document=document.id)
+            rows.append(Row(order, document.id, place, len(tokens), document.source, document.bytes))
+            file.write(tokens.tobytes())
+            place += len(tokens)
+    rows.sort()
+    twin = next((one.id for one, other in itertools.pairwise(rows) if one.id == other.id), None)
+    if twin is not None:
+        raise DataError(f"{spool.parent.name}: two documents have the id {twin}. Run `scratchlm corpus` with --again.")
+    return rows
+
+
+def _grouped(rows: list[Row], shard_tokens: int) -> Iterator[list[Row]]:
+    """The rows of each shard; at least one shard, so that an empty split is told from a missing one."""
+    group: list[Row] = []
+    tokens = 0
+    for row in rows:
+        if group and tokens + row.length > shard_tokens:
+            yield group
+            group, tokens = [], 0
+        group.append(row)
+        tokens += row.length
+    yield group
+
+
+def _write_shard(stem: Path, rows: list[Row], spool: np.ndarray, ordinal: int) -> None:
+    with stem.with_suffix(".bin").open("wb") as file:
+        for row in rows:
+            file.write(spool[row.place : row.place + row.length].tobytes())
+    lengths = np.array([row.length for row in rows], np.int64)
+    columns = {
+        "doc_ordinal": np.arange(ordinal, ordinal + len(rows)),
+        "doc_id": [row.id for row in rows],
+        "start": np.cumsum(lengths) - lengths,
+        "length": lengths,
+        "source": [row.source for row in rows],
+        "bytes": [row.bytes for row in rows],
+    }
+    pq.write_table(pa.table(columns, INDEX), f"{stem}.idx.parquet", compression="zstd")
+
+
+def _facts_at(file: Path) -> ShardFacts:
+    try:
+        return ShardFacts.model_validate_json(file.read_bytes())
+    except ValidationError:
+        raise ArtifactError(f"{file}: not a shard's facts that this version understands. {REMEDY}") from None
+
+
+def _read_shard(stem: Path, facts: ShardFacts) -> tuple[Shard, np.ndarray]:
+    tokens_file, index_file = stem.with_suffix(".bin"), Path(f"{stem}.idx.parquet")
+    for file in (tokens_file, index_file):
+        if not file.is_file():
+            raise ArtifactError(f"{file}: missing. {REMEDY}")
+    wanted, found = facts.n_tokens * np.dtype(facts.dtype).itemsize, tokens_file.stat().st_size
+    if wanted != found:
+        raise ArtifactError(f"{tokens_file}: {found:,} bytes where {wanted:,} were written. {REMEDY}")
+    try:
+        index = pq.read_table(index_file, columns=["start", "length", "bytes"])
+    except (pa.ArrowInvalid, OSError):
+        raise ArtifactError(f"{index_file}: damaged. {REMEDY}") from None
+    if index.num_rows != facts.n_documents or sum(index["length"].to_numpy()) != facts.n_tokens:
+        raise ArtifactError(f"{index_file}: its documents are not those of the tokens beside it. {REMEDY}")
+    return Shard(_mapped(tokens_file, facts.dtype), index["start"].to_numpy()), index["bytes"].to_numpy()
+
+
+def _mapped(file: Path, dtype: str) -> np.ndarray:
+    """A read-only memory map; an empty file, which cannot be mapped, as an empty array."""
+    return np.memmap(file, dtype, mode="r") if file.stat().st_size else np.empty(0, dtype)

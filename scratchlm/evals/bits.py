@@ -1,0 +1,99 @@
+"""Bits per byte of held-out text: how well a model predicts, whatever its tokenizer.
+
+Each document stands alone, opened by the end-of-text token. One longer than the context is read in windows that overlap by half, and only the
+newer half of each later window counts, so that every token but a document's first few is predicted from at least half a context.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from scratchlm.batches.chat import Encoded, batch_of, packed
+from scratchlm.batches.shards import Shards
+from scratchlm.core.tensors import Batch
+from scratchlm.evals.intervals import Measured, ratio
+from scratchlm.losses.likelihood import token_logprobs
+from scratchlm.model import attention
+from scratchlm.model.architectures import Model
+from scratchlm.parallel.precision import Precision
+
+ROWS = 16
+LN2 = float(np.log(2.0))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Documents cut to windows, and which document each belongs to."""
+
+    encoded: list[Encoded]
+    owners: list[int]
+    bytes: list[int]
+    """Of each document's text."""
+
+
+def windows(shards: Shards, context: int, *, most_tokens: int | None = None) -> Windows:
+    """The first documents of a split, up to about ``most_tokens`` tokens, as windows of at most ``context`` predictions."""
+    encoded: list[Encoded] = []
+    owners: list[int] = []
+    sizes: list[int] = []
+    ends = [*shards.starts[1:].tolist(), shards.tokens]
+    for start, end, size in zip(shards.starts.tolist(), ends, shards.sizes.tolist(), strict=True):
+        if most_tokens is not None and start >= most_tokens and sizes:
+            break
+        ids = shards.window(start, end - start)[0].tolist()
+        for part in cut(ids, context):
+            encoded.append(part)
+            owners.append(len(sizes))
+        sizes.append(size)
+    return Windows(encoded, owners, sizes)
+
+
+def cut(ids: list[int], context: int) -> Iterator[Encoded]:
+    """A document as windows; each token after the first is marked exactly once."""
+    half = context // 2
+    done = 1  # the separator is given, never predicted
+    while done < len(ids):
+        first = max(0, done - half) if done > 1 else 0
+        last = min(len(ids), first + context + 1)
+        yield ids[first:last], [first + place >= done for place in range(last - first)]
+        done = last
+
+
+def bits_of_documents(
+    model: Model, found: Windows, precision: Precision, *, pad: int, progress: Callable[[int, int], None] | None = None
+) -> list[float]:
+    """Bits that each document costs under ``model``."""
+    context = model.config.context
+    rows = packed([len(ids) for ids, _ in found.encoded], context + 1)
+    bits = np.zeros(len(found.bytes))
+    model.eval()
+    for start in range(0, len(rows), ROWS):
+        some = rows[start : start + ROWS]
+        batch = batch_of([[found.encoded[window] for window in row] for row in some], length=context, pad=pad)
+        for row, costs in zip(some, _costs(model, batch, precision), strict=True):
+            place = 0
+            for window in row:
+                length = len(found.encoded[window][0])
+                bits[found.owners[window]] += costs[place : place + length].sum()
+                place += length
+        if progress:
+            progress(min(start + ROWS, len(rows)), len(rows))
+    return bits.tolist()
+
+
+def _costs(model: Model, batch: Batch, precision: Precision) -> np.ndarray:
+    """Bits of every weighted target, in its row and place."""
+    inputs = batch.inputs
+    with torch.inference_mode(), precision.autocast():
+        x_BTD = model.features(inputs.tokens_BT, inputs.positions_BT, attention.packed(inputs.segments_BT))
+        chunks = zip(x_BTD.split(2), batch.targets_BT.split(2), strict=True)
+        logprobs_BT = torch.cat([token_logprobs(model.logits(x), targets) for x, targets in chunks])
+    return (-logprobs_BT * batch.weights_BT).double().numpy() / LN2
+
+
+def bits_per_byte(bits: Sequence[float], found: Windows) -> Measured:
+    """The split's bits per byte with its interval over documents; documents without text count nothing."""
+    kept = [(cost, size) for cost, size in zip(bits, found.bytes, strict=True) if size]
+    return ratio([cost for cost, _ in kept], [size for _, size in kept])

@@ -1,0 +1,83 @@
+"""What the assistant learns from, mixed: facts in several phrasings, skills, refusals, and a few words about itself."""
+
+import random
+from collections.abc import Mapping
+
+from scratchlm.core import seeds
+from scratchlm.core.records import Conversation, Preference
+from scratchlm.evals.knowledge import Kind, Knowledge
+from scratchlm.evals.tasks import TASKS
+
+IDENTITY = "identity"
+SIZES = {
+    "facts": 3600,
+    "modules": 1200,
+    "unknown": 700,
+    "addition": 900,
+    "reverse": 900,
+    "sort": 900,
+    "letters": 700,
+    "spell": 500,
+    IDENTITY: 100,
+}
+"""Chats of each kind in the laptop recipe; a kind with nothing to ask gives fewer."""
+PAIRS = {"facts": 600, "modules": 200, "addition": 300, "reverse": 300, "sort": 300, "letters": 300}
+
+KNOWS = {"python": "I know some of Python's library", "folder": "I know some of the texts I was trained on"}
+EXAMPLES = {
+    "python": "Ask me what a Python function does, which module has it, or to add, reverse, sort, spell or count letters.",
+    "folder": "Ask me what stands under a heading, which document has it, or to add, reverse, sort, spell or count letters.",
+}
+WHO = (
+    "Who are you?",
+    "who are you",
+    "What are you?",
+    "What is your name?",
+    "Introduce yourself.",
+    "Tell me about yourself.",
+    "Are you a human?",
+    "Who made you?",
+    "How were you made?",
+    "What is scratchLM?",
+)
+HELLO = ("Hello", "Hello!", "hi", "Hi!", "Hi there", "Good morning", "hey", "Good evening!", "Hello, how are you?")
+HELP = ("Help", "help", "What can you do?", "what can I ask you?", "What do you know?", "How can you help me?", "What should I ask?")
+THANKS = ("Thanks", "thank you", "Thank you!", "Thanks a lot.", "Great, thanks!")
+BYE = ("Bye", "Goodbye", "bye!", "See you.")
+
+
+def mixture(knowledge: Knowledge, seed: int, *, sizes: Mapping[str, int] = SIZES) -> list[Conversation]:
+    """About ``sizes[task]`` conversations of each task from its training side, shuffled together."""
+    chats = identity(knowledge.kind, sizes.get(IDENTITY, 0))
+    for name, size in sizes.items():
+        if name != IDENTITY:
+            chats += [example.conversation(name) for example in TASKS[name](knowledge).train(seed, size)]
+    random.Random(seeds.derive(seed, "mixture")).shuffle(chats)
+    return chats
+
+
+def pairs(knowledge: Knowledge, seed: int, *, sizes: Mapping[str, int] = PAIRS, test: bool = False) -> list[Preference]:
+    """About ``sizes[task]`` pairs of each task, the reference answer against a plausible mistake, shuffled together.
+
+    ``test`` takes problems (for recall: phrasings) that training never sees.
+    """
+    found = []
+    for name, size in sizes.items():
+        task = TASKS[name](knowledge)
+        examples = task.test(seed, size) if test else task.train(seed, size)
+        found += [task.preference(example, seed) for example in examples]
+    random.Random(seeds.derive(seed, "pairs", test=test)).shuffle(found)
+    return found
+
+
+def identity(kind: Kind, count: int) -> list[Conversation]:
+    """``count`` short exchanges about the assistant itself and the manners of a chat."""
+    answers = {
+        WHO: f"I am a small assistant made with scratchLM. {KNOWS[kind]}.",
+        HELLO: f"Hello! {EXAMPLES[kind]}",
+        HELP: f"{KNOWS[kind]}. {EXAMPLES[kind]}",
+        THANKS: "You are welcome.",
+        BYE: "Goodbye!",
+    }
+    every = [Conversation.ask(question, answer, task=IDENTITY) for questions, answer in answers.items() for question in questions]
+    return (every * -(-count // len(every)))[:count]

@@ -1,0 +1,112 @@
+"""MiniLLM: the minimal model that every tutorial starts from.
+
+A learned token embedding, sinusoidal positions (Vaswani et al. 2017, arXiv:1706.03762), pre-LayerNorm blocks (Xiong et al. 2020,
+arXiv:2002.04745) of fused-QKV multi-head attention and a GELU feed-forward four times as wide, a final LayerNorm and a bias-free head.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from scratchlm.core.config import Settings
+from scratchlm.core.tensors import Attend
+
+SHARDING = {
+    "layers.*.qkv": "columns",
+    "layers.*.output": "rows",
+    "layers.*.up": "columns",
+    "layers.*.down": "rows",
+    "embedding": "vocabulary",
+    "head": "vocabulary",
+}
+HF_NAMES = None
+"""No stock reader knows this architecture."""
+
+
+class Config(Settings):
+    """The shape of a MiniLLM."""
+
+    kind: Literal["minillm"] = "minillm"
+    vocab: int = Field(default=50257, ge=2)
+    context: int = Field(default=256, ge=8)
+    layers: int = Field(default=6, ge=1)
+    width: int = Field(default=288, ge=8, multiple_of=2)
+    heads: int = Field(default=6, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "Config":
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        return self
+
+
+def sinusoids(positions_BT: Int[Tensor, "B T"], width: int) -> Float[Tensor, "B T D"]:
+    """Fixed positions: sines and cosines of wavelengths from 2π to 10,000·2π, section 3.5 of Vaswani et al. 2017."""
+    rates_K = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
+    angles_BTK = positions_BT[..., None].float() * rates_K
+    return torch.stack((angles_BTK.sin(), angles_BTK.cos()), dim=-1).flatten(-2)
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each on a normalised copy of the stream."""
+
+    def __init__(self, width: int, *, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        self.feed_norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BTD: Float[Tensor, "B T D"], layer: int, attend: Attend) -> Float[Tensor, "B T D"]:
+        B, T, D = x_BTD.shape
+        q_BTHC, k_BTHC, v_BTHC = (t.view(B, T, self.heads, -1) for t in self.qkv(self.attention_norm(x_BTD)).chunk(3, dim=-1))
+        mixed_BTD = attend(layer, q_BTHC, k_BTHC, v_BTHC).reshape(B, T, D)
+        x_BTD = x_BTD + self.dropout(self.output(mixed_BTD))
+        return x_BTD + self.dropout(self.down(F.gelu(self.up(self.feed_norm(x_BTD)))))
+
+
+class Model(nn.Module):
+    """The minimal decoder-only transformer."""
+
+    lookback = 0
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(Block(config.width, heads=config.heads, dropout=config.dropout) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, config.vocab, bias=False)
+
+    def features(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:
+        """See ``core.tensors.LanguageModel``."""
+        x_BTD = self.dropout(self.embedding(tokens_BL) + sinusoids(positions_BT, self.config.width))
+        for layer, block in enumerate(self.layers):
+            x_BTD = block(x_BTD, layer, attend)
+        return self.norm(x_BTD)
+
+    def logits(self, x_BTD: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
+        """See ``core.tensors.LanguageModel``."""
+        return self.head(x_BTD)
+
+
+def initialise(model: Model, generator: torch.Generator) -> None:
+    """Normals of 0.02 for matrices, zeros for biases, ones for norms: as GPT-2 did."""
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.ndim == 1:
+            nn.init.ones_(parameter)
+        else:
+            nn.init.normal_(parameter, std=0.02, generator=generator)

@@ -1,0 +1,34 @@
+"""A model on disk: ``model.safetensors`` for the weights, ``model.json`` for the shape. No pickle is ever read."""
+
+import json
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from scratchlm.core.artifact import write_atomically
+from scratchlm.core.config import to_plain
+from scratchlm.core.errors import ArtifactError
+from scratchlm.model.architectures import AnyConfig, Model, ModelConfig, shape_only
+
+WEIGHTS, SHAPE = "model.safetensors", "model.json"
+
+
+def save_model(model: Model, path: Path) -> None:
+    """Write weights and shape into the directory ``path``."""
+    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    write_atomically(path / WEIGHTS, save(weights, metadata={"format": "pt"}))
+    write_atomically(path / SHAPE, (json.dumps(to_plain(model.config), indent=1) + "\n").encode())
+
+
+def load(path: Path) -> tuple[AnyConfig, Model]:
+    """(config, model) from a directory that ``save_model`` wrote; ArtifactError says what is wrong with it."""
+    try:
+        config = TypeAdapter(ModelConfig).validate_json((path / SHAPE).read_bytes())
+        weights = load_file(path / WEIGHTS)
+    except (OSError, ValidationError, SafetensorError) as error:
+        raise ArtifactError(f"{path}: no model can be read here ({type(error).__name__}). Train it again with --again.") from None
+    model = shape_only(config)
+    model.load_state_dict(weights, assign=True)
+    return config, model

@@ -1,0 +1,31 @@
+"""A recipe is one typed value: every number of every stage, written down before the first one runs."""
+
+from scratchlm.core.config import Settings
+from scratchlm.stages.corpus import Config as Corpus
+from scratchlm.stages.evaluate import Config as Evaluate
+from scratchlm.stages.export import Config as Export
+from scratchlm.stages.prefer import Config as Prefer
+from scratchlm.stages.pretrain import Config as Pretrain
+from scratchlm.stages.reinforce import Config as Reinforce
+from scratchlm.stages.report import Config as Report
+from scratchlm.stages.sft import Config as Sft
+from scratchlm.stages.tokenize import Config as Tokenize
+from scratchlm.stages.vocab import Config as Vocab
+
+
+class Recipe(Settings):
+    """The stages of a run in their order; None means that this recipe has no such stage."""
+
+    name: str
+    seed: int = 0
+    """The one source of randomness; each stage's own ``seed`` is filled from it."""
+    corpus: Corpus
+    vocab: Vocab
+    tokenize: Tokenize
+    pretrain: Pretrain
+    sft: Sft | None = None
+    prefer: Prefer | None = None
+    reinforce: Reinforce | None = None
+    evaluate: Evaluate | None = None
+    export: Export | None = None
+    report: Report = Report()

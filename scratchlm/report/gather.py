@@ -1,0 +1,206 @@
+"""What a run left behind, read from its artifacts and journals and from nothing else."""
+
+import json
+import math
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from scratchlm.core import journal as journals
+from scratchlm.core.artifact import Artifact, Home
+from scratchlm.core.journal import Event
+
+LAST_STEPS = 100
+"""The final loss is a mean over so many steps: one batch says little."""
+TROUBLES = ("warning", "fallback")
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage of the road."""
+
+    verb: str
+    artifact: str
+    seconds: float | int
+    """Of all its attempts; an attempt that was killed counts up to its last event."""
+    attempts: int
+    size_bytes: int
+    fingerprint: str
+    counts: dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Why some documents are not in the corpus."""
+
+    stage: str
+    rule: str
+    documents: int
+    characters: int
+    examples: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What went in, and what did not stay."""
+
+    sources: list[dict[str, Any]]
+    """For each: source, licences, documents and characters in, kept, dropped."""
+    splits: dict[str, dict[str, int]]
+    rules: list[Rule]
+
+    @property
+    def kept(self) -> int:
+        return sum(split["documents"] for split in self.splits.values())
+
+    @property
+    def dropped(self) -> int:
+        return sum(rule.documents for rule in self.rules)
+
+    @property
+    def characters(self) -> int:
+        return sum(split["characters"] for split in self.splits.values())
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model and how it came to be."""
+
+    name: str
+    parameters: int
+    size_bytes: int
+    model: dict[str, Any]
+    decisions: dict[str, Any]
+    steps: list[Event]
+    validations: list[Event]
+    samples: list[Event]
+    skipped: list[Event]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens seen in all steps."""
+        return int(self.steps[-1]["tokens"]) if self.steps else 0
+
+    @property
+    def seconds(self) -> float | int:
+        """Time spent in steps: validation, samples and checkpoints come on top."""
+        return math.fsum(step["seconds"] for step in self.steps)
+
+    @property
+    def tokens_per_s(self) -> float | int:
+        return self.tokens / self.seconds if self.seconds else 0.0
+
+    @property
+    def last_loss(self) -> float | int | None:
+        """Mean loss of the last ``LAST_STEPS`` steps, in nats per token."""
+        losses = [step["loss"] for step in self.steps[-LAST_STEPS:] if "loss" in step]
+        return math.fsum(losses) / len(losses) if losses else None
+
+
+def road(home: Home, stages: dict[str, str]) -> list[StageRow]:
+    """The finished stages in their order; ``stages`` gives each verb's artifact."""
+    events = list(journals.read(home.path / "journal.jsonl"))
+    rows = []
+    for verb, name in stages.items():
+        if made := home.find(name):
+            seconds = attempts_of(events, verb)
+            size = sum(fact.size for fact in made.manifest.files.values())
+            rows.append(StageRow(verb, name, math.fsum(seconds), len(seconds), size, made.fingerprint, made.counts))
+    return rows
+
+
+def attempts_of(events: Sequence[Event], verb: str) -> list[float | int]:
+    """Seconds of each attempt at the artifact that is there now: what was killed before, and the one that finished."""
+    killed: list[float | int] = []
+    done: list[float | int] = []
+    begun = last = None
+    for event in (event for event in events if event.get("stage") == verb):
+        state = event.get("state") if event["event"] == "stage" else None
+        if state == "started":
+            if begun is not None and last is not None:
+                killed.append(last - begun)
+            begun = event["time"]
+        elif state == "finished":
+            done = done if event.get("kept") else [*killed, event["seconds"]]
+            killed, begun = [], None
+        last = event["time"]
+    return done
+
+
+def corpus(artifact: Artifact) -> Corpus:
+    """The corpus from its tables: splits, sources with licences, and what each rule dropped."""
+    splits: dict[str, dict[str, int]] = {}
+    sources: dict[str, Counter[str]] = {}
+    licences: dict[str, set[str]] = {}
+    for split in ("train", "validation", "test"):
+        rows = pq.read_table(artifact.path / f"{split}.parquet", columns=["source", "licence", "n_chars"]).to_pylist()
+        splits[split] = {"documents": len(rows), "characters": sum(row["n_chars"] or 0 for row in rows)}
+        for row in rows:
+            sources.setdefault(row["source"], Counter()).update(kept=1, characters=row["n_chars"] or 0)
+            licences.setdefault(row["source"], set()).add(row["licence"] or "unknown")
+    rules = _rules(artifact.path / "dropped", sources)
+    table = [
+        {"source": name, "licences": sorted(licences.get(name, set())), **{key: counts[key] for key in ("kept", "dropped", "characters")}}
+        for name, counts in sorted(sources.items(), key=lambda pair: -pair[1]["characters"])
+    ]
+    return Corpus(table, splits, rules)
+
+
+def _rules(folder: Path, sources: dict[str, Counter[str]], examples: int = 4) -> list[Rule]:
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for path in sorted(folder.glob("*.parquet")):
+        for row in pq.read_table(path).to_pylist():
+            found.setdefault((row["stage"], row["rule"]), []).append(row)
+            sources.setdefault(row["source"], Counter()).update(dropped=1)
+    rules = [Rule(*key, len(rows), sum(row["characters"] or 0 for row in rows), rows[:examples]) for key, rows in found.items()]
+    return sorted(rules, key=lambda rule: -rule.documents)
+
+
+def training(artifact: Artifact) -> Training:
+    """A model directory's own account of itself."""
+    path = artifact.path / "journal.jsonl"
+    return Training(
+        name=artifact.name,
+        parameters=parameters_in(artifact.path / "model.safetensors"),
+        size_bytes=(artifact.path / "model.safetensors").stat().st_size,
+        model=plain(artifact.path / "model.json") or {},
+        decisions=plain(artifact.path / "decisions.json") or {},
+        steps=journals.by_step(path, "step"),
+        validations=journals.by_step(path, "validation"),
+        samples=[event for event in journals.read(path) if event["event"] == "sample"],
+        skipped=journals.by_step(path, "skipped"),
+    )
+
+
+def parameters_in(path: Path) -> int:
+    """Numbers held by a safetensors file, from its header alone."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def troubles(home: Home) -> list[str]:
+    """Warnings and fallbacks of the run, each different one once."""
+    events = [event for event in journals.read(home.path / "journal.jsonl") if event["event"] in TROUBLES]
+    told = [
+        f"{event.get('stage', '')}: {event.get('message') or event.get('reason') or event.get('text') or event['event']}"
+        for event in events
+    ]
+    return list(dict.fromkeys(told))
+
+
+def commands(home: Home) -> list[Event]:
+    """What was typed, the same command once, in the order of its last use."""
+    typed = [event for event in journals.read(home.path / "journal.jsonl") if event["event"] == "command"]
+    return sorted({tuple(event["argv"]): event for event in typed}.values(), key=lambda event: event["time"])
+
+
+def plain(path: Path) -> Any:
+    """A JSON file's value, None when there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

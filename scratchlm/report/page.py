@@ -1,0 +1,100 @@
+"""One page about one run: everything on it comes from the run's own artifacts, and the browser needs nothing else."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from scratchlm.core.artifact import Artifact, Home
+from scratchlm.report import figures, gather, scores, words
+
+HERE = Path(__file__).parent
+EVIDENCE = HERE / "evidence.json"
+"""Runs with several seeds, measured once and committed; shown beside the run's own numbers."""
+MODELS = ("base", "sft", "preferred", "reinforced")
+TITLES = {
+    "base": "Pre-training",
+    "sft": "Learning to answer",
+    "preferred": "Preferring the better answer",
+    "reinforced": "Practising what can be checked",
+}
+SAMPLES = 6
+
+
+def render(home: Home, stages: Mapping[str, str]) -> str:
+    """The page of ``home``; ``stages`` gives each verb's artifact in their order."""
+    loader = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    loader.filters.update(short=words.short, duration=words.duration, size=words.size, title=scores.title)
+    return loader.get_template("page.html").render(contents(home, stages))
+
+
+def contents(home: Home, stages: Mapping[str, str]) -> dict[str, Any]:
+    """Every fact the page shows."""
+    found = {name: made for name in stages.values() if (made := home.find(name))}
+    table = scores.read(found["scores"].path / "scores.json") if "scores" in found else None
+    recipe = gather.plain(home.path / "recipe.json") or {}
+    models = {name: gather.training(found[name]) for name in MODELS if name in found}
+    typed = gather.commands(home)
+    rows = [row for row in gather.road(home, dict(stages)) if row.artifact != "report"]
+    return {
+        "name": recipe.get("recipe", {}).get("name", home.path.name),
+        "home": home.path.name,
+        "rows": rows,
+        "seconds": sum(row.seconds for row in rows),
+        "corpus": gather.corpus(found["corpus"]) if "corpus" in found else None,
+        "tokenizer": _tokenizer(found.get("tokenizer")),
+        "shards": found["shards"].counts if "shards" in found else {},
+        "models": models,
+        "figures": {name: _figures(model, table) for name, model in models.items()},
+        "titles": TITLES,
+        "samples": {name: spread(model.samples) for name, model in models.items()},
+        "scores": table,
+        "shares": _shares(table),
+        "interval_figure": Markup(figures.intervals(table, _shares(table))) if table and _shares(table) else "",
+        "answers": _answers(found.get("scores")),
+        "evidence": gather.plain(EVIDENCE),
+        "troubles": gather.troubles(home),
+        "skipped": {name: model.skipped for name, model in models.items() if model.skipped},
+        "commands": [" ".join(event["argv"]) for event in typed],
+        "versions": typed[-1]["versions"] if typed else {},
+        "machine": typed[-1]["machine"] if typed else "",
+        "recipe": json.dumps(recipe.get("recipe", {}), indent=2, ensure_ascii=False),
+    }
+
+
+def spread(items: list[Any], most: int = SAMPLES) -> list[Any]:
+    """At most ``most`` of the items, the first and the last among them, evenly apart."""
+    if len(items) <= most:
+        return items
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
+
+
+def _figures(model: gather.Training, table: scores.Scores | None) -> list[Markup]:
+    """What our own drawing made; the only text in it that is not ours is escaped by matplotlib and below."""
+    if not model.steps:
+        return []
+    drawn = [figures.learning(model, table), figures.details(model)] if model.name == "base" else [figures.objectives(model)]
+    return [Markup(each) for each in drawn if each]
+
+
+def _shares(table: scores.Scores | None) -> list[str]:
+    if table is None:
+        return []
+    cells = {measure: [table.cell(model, measure) for model in table.models] for measure in table.measures}
+    return [measure for measure, row in cells.items() if any(row) and all(cell is None or cell.rate for cell in row)]
+
+
+def _tokenizer(artifact: Artifact | None) -> dict[str, Any] | None:
+    if artifact is None:
+        return None
+    pieces = gather.plain(artifact.path / "pieces.json") or {}
+    shown = {name: [row["piece"] for row in pieces.get(name, [])][:24] for name in ("most_frequent", "longest")}
+    return dict(artifact.counts) | {"pieces": shown}
+
+
+def _answers(artifact: Artifact | None) -> list[dict[str, Any]]:
+    found = gather.plain(artifact.path / "answers.json") if artifact else None
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []

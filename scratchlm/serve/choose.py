@@ -1,0 +1,29 @@
+"""Which model speaks: the newest one of a run, or the one that was asked for; and what one might ask it."""
+
+from scratchlm.core import journal
+from scratchlm.core.artifact import Artifact, Home
+from scratchlm.core.config import nearest
+from scratchlm.core.errors import ArtifactError, UsageError
+
+MODELS = ("reinforced", "preferred", "sft", "base")
+"""Artifacts that hold a model, the newest first."""
+UNTAUGHT = "base"
+"""It continues text; it was never shown a conversation."""
+
+
+def newest_model(home: Home, wanted: str | None) -> Artifact:
+    """The artifact ``wanted``, or the newest model of the run; ArtifactError when there is none yet."""
+    if wanted is not None:
+        if wanted not in MODELS:
+            raise UsageError(f"--model: no model '{wanted}'.{nearest(wanted, MODELS)}")
+        return home.open(wanted)
+    found = home.find(*MODELS)
+    if found is None:
+        raise ArtifactError(f"{home.path}: there is no trained model here yet. Run `scratchlm run` first, or choose a run with --home.")
+    return found
+
+
+def examples(model: Artifact, *, most: int = 4, longest: int = 90) -> list[str]:
+    """Prompts that the model was watched with while it learned, as they stand in its journal: good first questions."""
+    prompts = (str(event.get("prompt", "")).strip() for event in journal.read(model.path / "journal.jsonl") if event["event"] == "sample")
+    return [prompt for prompt in dict.fromkeys(prompts) if 0 < len(prompt) <= longest and "<|" not in prompt][:most]

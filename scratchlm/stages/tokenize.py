@@ -1,0 +1,76 @@
+"""tokenize: the corpus as ids. Encodes all three splits into shards that training maps into memory."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from scratchlm.batches.shards import Encoded, Layout, write_split
+from scratchlm.core.artifact import Artifact, Draft, Home
+from scratchlm.core.config import Settings
+from scratchlm.core.errors import DataError
+from scratchlm.core.journal import Journal
+from scratchlm.core.records import Document
+from scratchlm.corpus import record
+from scratchlm.tokenizer import store
+from scratchlm.tokenizer.interface import Tokenizer
+
+SPLITS = ("train", "validation", "test")
+CHUNK_CHARACTERS = 2_000_000
+"""Encoded at once: enough for every core, little beside the memory a run needs anyway."""
+
+
+class Config(Settings):
+    shard_tokens: int = Field(default=2**26, gt=0)
+    """Tokens in a shard at most (128 MiB at 16 bits); only a single longer document exceeds it."""
+    seed: int = 0
+    """Orders the documents."""
+
+
+def run(config: Config, home: Home, journal: Journal) -> Artifact:
+    """Encode every split of the corpus with the tokenizer trained on it."""
+    corpus, vocabulary = home.open("corpus"), home.open("tokenizer")
+
+    def make(draft: Draft) -> None:
+        tokenizer, facts = store.load(vocabulary.path), store.facts_of(vocabulary.path)
+        layout = Layout(facts.sha256, tokenizer.end_of_text, tokenizer.size, config.shard_tokens, config.seed)
+        for split in SPLITS:
+            counts = Counter(documents=0, tokens=0, bytes=0, unknown=0)
+            write_split(draft.path / split, encoded(tokenizer, corpus.path / f"{split}.parquet", counts, journal), layout)
+            if split == "train" and not counts["bytes"]:
+                raise DataError(f"{corpus.path / 'train.parquet'}: no text to learn from. Give more with --data.")
+            draft.count(**{f"{split}_{name}": count for name, count in counts.items()})
+            journal.event("split", split=split, **counts)
+
+    return home.build("shards", config, [corpus, vocabulary], make)
+
+
+def encoded(tokenizer: Tokenizer, path: Path, counts: Counter[str], journal: Journal) -> Iterator[Encoded]:
+    """The documents at ``path`` as ids, added up in ``counts``: tokens with a separator each, bytes without.
+
+    ``unknown`` counts characters that the vocabulary cannot hold; they are shown as U+FFFD ever after.
+    """
+    total = float(pq.read_metadata(path).num_rows)
+    for chunk in chunks(record.read(path)):
+        for document, ids in zip(chunk, tokenizer.encode_batch([document.text for document in chunk]), strict=True):
+            size = len(document.text.encode())
+            unknown = 0 if tokenizer.unknown is None else ids.count(tokenizer.unknown)
+            counts.update(documents=1, tokens=len(ids) + 1, bytes=size, unknown=unknown)
+            yield Encoded(document.id, ids, document.source, size)
+        journal.progress(f"encoding {path.stem}", float(counts["documents"]), total, "documents", tokens=counts["tokens"])
+
+
+def chunks(documents: Iterator[Document]) -> Iterator[list[Document]]:
+    """Documents in lists of about ``CHUNK_CHARACTERS``."""
+    chunk: list[Document] = []
+    size = 0
+    for document in documents:
+        chunk.append(document)
+        size += len(document.text)
+        if size >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

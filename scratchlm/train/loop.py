@@ -1,0 +1,157 @@
+"""The one loop: pre-training, fine-tuning, preference tuning and reinforcement differ in where items come from and what is asked.
+
+Sums first, one division by the step's global weight. Schedules and sample order are pure functions of the step.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from scratchlm.core import seeds
+from scratchlm.core.errors import CheckFailed, Stopped
+from scratchlm.core.journal import Journal
+from scratchlm.core.tensors import Every, Facts, Item, ModelInputs
+from scratchlm.model.attention import packed
+from scratchlm.parallel.precision import Precision
+from scratchlm.parallel.world import World
+from scratchlm.train import stop
+from scratchlm.train.checkpoint import Keeper
+from scratchlm.train.state import TrainState
+
+SKIPS_IN_A_ROW = 16
+"""After so many a run is not learning any more, and says so."""
+
+
+class Objective(Protocol):
+    """What is asked of the model, in two parts, so that plain, sharded and pipelined steps run the same one."""
+
+    def inputs(self, item: Any) -> ModelInputs: ...
+
+    def loss(self, x_BTD: Tensor, item: Any) -> tuple[Tensor, Facts]:
+        """The SUM of losses over the item's weights, and numbers to log, sums as well."""
+        ...
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Something measured or shown while training; its facts become an event of its name."""
+
+    name: str
+    every: Every
+    measure: Callable[[TrainState], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How far and how fast."""
+
+    steps: int
+    factor: Callable[[int], float]
+    """Of the peak learning rate, by step."""
+    precision: Precision
+    keeper: Keeper
+    clip: float | None = 1.0
+    """Gradient norm above which gradients are scaled down."""
+
+
+Items = Callable[[int], Sequence[Item]]
+"""The micro-batches of a step: a pure function of its number (and, in reinforcement, of the model)."""
+
+
+def fit(
+    state: TrainState, items: Items, objective: Objective, plan: Plan, probes: tuple[Probe, ...], world: World, journal: Journal
+) -> None:
+    """Train ``state`` up to ``plan.steps``, from wherever it stands."""
+    with stop.listening() as wish:
+        while state.step < plan.steps:
+            started = time.perf_counter()
+            torch.manual_seed(seeds.derive(state.seed, "dropout", step=state.step, rank=world.rank))
+            facts = update(state, items(state.step), objective, plan, world)
+            state.step += 1
+            facts |= _pace(facts["tokens"], time.perf_counter() - started)
+            state.tokens += facts.pop("tokens")
+            journal.event("step", step=state.step, tokens=state.tokens, **facts)
+            journal.progress("train", state.step, plan.steps, "steps", loss=facts["loss"], tokens_per_s=facts["tokens_per_s"])
+            _complain(state, facts, journal)
+            for probe in probes:
+                if probe.every.due(state.step, plan.steps):
+                    journal.event(probe.name, step=state.step, tokens=state.tokens, **probe.measure(state))
+            if plan.keeper.due(state.step) or wish.stop:
+                world.only_main(lambda: plan.keeper.save(state))
+            if wish.stop:
+                raise Stopped(
+                    f"stopped after step {state.step} of {plan.steps}; a checkpoint was written. The same command goes on from here."
+                )
+
+
+def update(state: TrainState, micro: Sequence[Item], objective: Objective, plan: Plan, world: World) -> dict[str, Any]:
+    """One step: gradients of all micro-batches, one division, the guard's verdict, one change."""
+    lr = state.set_lr(plan.factor(state.step))
+    weight = world.sum(sum(item.weight for item in micro))  # over every rank and micro-batch of this step
+    loss_sum, sums = 0.0, Counter[str]()
+    state.model.train()
+    for item in micro:
+        part, facts = backward(state, item, objective, plan.precision, scale=world.data_ranks / max(weight, 1e-9))
+        loss_sum += part
+        sums.update({name: float(value) for name, value in facts.items()})
+    loss = world.sum(loss_sum) / max(weight, 1e-9)
+    norm = clipped_norm(state, plan.clip)
+    reason = "no position of the step has weight" if weight == 0 else state.guard.verdict(loss, norm)
+    if reason is None:
+        _change(state)
+    elif state.scaler is not None:
+        state.scaler.update()
+    for optimizer in state.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    tokens = int(world.sum(sum(item.tokens for item in micro)))
+    means = {name: world.sum(value) / max(weight, 1e-9) for name, value in sums.items()}
+    return {"loss": loss, "lr": lr, "grad_norm": norm, "weight": weight, "tokens": tokens} | means | ({"skipped": reason} if reason else {})
+
+
+def backward(state: TrainState, item: Item, objective: Objective, precision: Precision, *, scale: float) -> tuple[float, Facts]:
+    """Add one micro-batch's gradients, times ``scale``; its loss SUM and facts come back."""
+    inputs = objective.inputs(item)
+    with precision.autocast():
+        x_BTD = state.model.features(inputs.tokens_BT, inputs.positions_BT, packed(inputs.segments_BT))
+        loss, facts = objective.loss(x_BTD, item)
+    scaled = loss * scale
+    (scaled if state.scaler is None else state.scaler.scale(scaled)).backward()
+    return float(loss.detach()), facts
+
+
+def clipped_norm(state: TrainState, clip: float | None) -> float:
+    """The global gradient norm before clipping; gradients are scaled down in place where it is above ``clip``."""
+    if state.scaler is not None:
+        for optimizer in state.optimizers:
+            state.scaler.unscale_(optimizer)
+    return float(torch.nn.utils.clip_grad_norm_(state.model.parameters(), clip if clip is not None else float("inf")))
+
+
+def _change(state: TrainState) -> None:
+    for optimizer in state.optimizers:
+        if state.scaler is None:
+            optimizer.step()
+        else:
+            state.scaler.step(optimizer)
+    if state.scaler is not None:
+        state.scaler.update()
+
+
+def _pace(tokens: int, seconds: float) -> dict[str, float]:
+    return {"seconds": round(seconds, 4), "tokens_per_s": round(tokens / seconds, 1)}
+
+
+def _complain(state: TrainState, facts: dict[str, Any], journal: Journal) -> None:
+    if "skipped" not in facts:
+        return
+    journal.event("skipped", step=state.step, reason=facts["skipped"], message=f"step {state.step} changed nothing: {facts['skipped']}")
+    if state.guard.in_a_row >= SKIPS_IN_A_ROW:
+        raise CheckFailed(
+            f"training: {SKIPS_IN_A_ROW} steps in a row were skipped, the last at step {state.step} ({facts['skipped']}). "
+            "Lower the learning rate or look at the data of these steps."
+        )

@@ -1,0 +1,126 @@
+"""What is asked of the model: the next token, the better of two answers, or more of what was rewarded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scratchlm.batches.chat import PreferenceBatch
+from scratchlm.core.tensors import Batch, Facts, ModelInputs
+from scratchlm.losses.likelihood import Head, chunked_cross_entropy, token_logprobs
+from scratchlm.losses.policy import grpo
+from scratchlm.losses.preference import PairLogprobs, dpo
+
+
+def head_parameters(model: torch.nn.Module) -> list[Tensor]:
+    """The parameters that ``logits`` reads: the head's, or the embedding's where they are tied."""
+    named = dict(model.named_parameters())
+    return [named.get("head.weight", named["embedding.weight"])]
+
+
+@dataclass(frozen=True)
+class NextToken:
+    """Negative log-likelihood of each target: pre-training and supervised fine-tuning."""
+
+    head: Head
+    parameters: Sequence[Tensor]
+
+    def inputs(self, item: Batch) -> ModelInputs:
+        return item.inputs
+
+    def loss(self, x_BTD: Tensor, item: Batch) -> tuple[Tensor, Facts]:
+        return chunked_cross_entropy(self.head, x_BTD, item.targets_BT, item.weights_BT, parameters=self.parameters), {}
+
+
+@dataclass(frozen=True)
+class PairItem:
+    """Pairs and what the frozen reference says of them."""
+
+    batch: PreferenceBatch
+    reference: PairLogprobs
+
+    @property
+    def weight(self) -> float:
+        return self.batch.weight
+
+    @property
+    def tokens(self) -> int:
+        return self.batch.tokens
+
+
+def answer_logprobs(logprobs_BT: Float[Tensor, "B T"], weights_BT: Float[Tensor, "B T"]) -> PairLogprobs:
+    """Summed log-probabilities of the first half's answers (chosen) and the second half's (rejected)."""
+    sums_B = (logprobs_BT * weights_BT).sum(dim=1)
+    P = sums_B.shape[0] // 2
+    return PairLogprobs(sums_B[:P], sums_B[P:])
+
+
+@dataclass(frozen=True)
+class Better:
+    """DPO with a likelihood anchor on the chosen answers, which keeps the skills that the pairs say nothing about.
+
+    The anchor is the RPO term of Pang et al. 2024, arXiv:2404.19733: ``anchor`` nats per nat of mean negative log-likelihood.
+    """
+
+    head: Head
+    beta: float
+    anchor: float
+
+    def inputs(self, item: PairItem) -> ModelInputs:
+        return item.batch.rows.inputs
+
+    def loss(self, x_BTD: Tensor, item: PairItem) -> tuple[Tensor, Facts]:
+        batch = item.batch.rows
+        policy = answer_logprobs(token_logprobs(self.head(x_BTD), batch.targets_BT), batch.weights_BT)
+        losses_P, margins_P = dpo(policy, item.reference, beta=self.beta)
+        lengths_P = batch.weights_BT.sum(dim=1)[: losses_P.shape[0]].clamp(min=1)
+        anchor_P = -policy.chosen_P / lengths_P
+        facts = {
+            "accuracy": float((margins_P > 0).float().sum()),
+            "margin": float(margins_P.detach().sum()),
+            "chosen_nll": float(anchor_P.detach().sum()),
+        }
+        return (losses_P + self.anchor * anchor_P).sum(), facts
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Sampled answers, each with its reward's advantage, and what sampler and reference said of every token."""
+
+    batch: Batch
+    """Weights are 1 on sampled tokens."""
+    sampled_BT: Float[Tensor, "B T"]
+    reference_BT: Float[Tensor, "B T"]
+    advantages_B1: Float[Tensor, "B 1"]
+    rewards: float
+    """Sum over the rollouts."""
+
+    @property
+    def weight(self) -> float:
+        return self.batch.weight
+
+    @property
+    def tokens(self) -> int:
+        return self.batch.tokens
+
+
+@dataclass(frozen=True)
+class Rewarded:
+    """GRPO: more of what did better than its siblings, normalised over all sampled tokens of the step (Yu et al. 2025, arXiv:2503.14476)."""
+
+    head: Head
+    clip: float
+    kl: float
+
+    def inputs(self, item: Rollouts) -> ModelInputs:
+        return item.batch.inputs
+
+    def loss(self, x_BTD: Tensor, item: Rollouts) -> tuple[Tensor, Facts]:
+        weights_BT = item.batch.weights_BT
+        logprobs_BT = token_logprobs(self.head(x_BTD), item.batch.targets_BT)
+        losses_BT, kl_BT = grpo(logprobs_BT, item.sampled_BT, item.reference_BT, item.advantages_B1, clip=self.clip, kl=self.kl)
+        per_answer = item.weight / weights_BT.shape[0]  # facts are divided by tokens in the loop; a reward is per answer
+        facts = {"reward": item.rewards * per_answer, "kl": float((kl_BT.detach() * weights_BT).sum())}
+        return (losses_BT * weights_BT).sum(), facts

@@ -1,0 +1,121 @@
+"""What every training stage does around the loop: decide once, resume, train, and leave a model that stands alone."""
+
+import json
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from scratchlm.core.artifact import Draft
+from scratchlm.core.config import Settings
+from scratchlm.core.journal import Journal, written_to
+from scratchlm.model import store
+from scratchlm.model.architectures import Model, parameters_of
+from scratchlm.optim import OptimizerConfig, adamw
+from scratchlm.optim.schedule import Cosine, ScheduleConfig, factor
+from scratchlm.parallel.precision import Dtype, Precision, measured_speeds
+from scratchlm.parallel.world import World
+from scratchlm.report.tensorboard import tensorboard_view
+from scratchlm.train.checkpoint import Keeper
+from scratchlm.train.loop import Items, Objective, Plan, Probe, fit
+from scratchlm.train.state import TrainState
+
+DECISIONS = "decisions.json"
+
+
+class Training(Settings):
+    """The fields that every training stage has."""
+
+    optimizer: OptimizerConfig = Field(default=adamw.Config(), discriminator="kind")
+    schedule: ScheduleConfig = Field(default=Cosine(), discriminator="kind")
+    clip: float | None = Field(default=1.0, gt=0)
+    """Gradient norm above which gradients are scaled down; None: never."""
+    dtype: Literal["auto"] | Dtype = "auto"
+    """Of matrix products; auto measures once whether bfloat16 is the faster one here."""
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    """Save after every so many steps; None: only by minutes and on a stop."""
+    checkpoint_minutes: float | None = Field(default=1.0, gt=0)
+    """Save when so many minutes have passed; None: only by steps and on a stop."""
+    seed: int = 0
+
+
+class Decisions(Settings):
+    """Choices made by measuring, frozen before the first step and read again on resume."""
+
+    dtype: Dtype
+    threads: int
+    float32_gflops: float
+    bfloat16_gflops: float
+    torch: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """A training stage at work."""
+
+    out: Draft
+    config: Training
+    world: World
+    precision: Precision
+    journal: Journal
+
+    @classmethod
+    def open(cls, out: Draft, config: Training, journal: Journal) -> "Session":
+        """Decide (or read what was decided), and send events to this artifact's own journal and to TensorBoard too."""
+        log = journal.also(written_to(out.path / "journal.jsonl"), tensorboard_view(out.path / "tensorboard"))
+        path = out.path / DECISIONS
+        if path.exists():
+            decisions = Decisions.model_validate_json(path.read_bytes())
+        else:
+            decisions = decide(config)
+            out.write_json(DECISIONS, json.loads(decisions.model_dump_json()))
+            log.event("decisions", **decisions.model_dump())
+        return cls(out, config, World.start(decisions.threads), Precision(decisions.dtype), log)
+
+    def train(self, model: Model, items: Items, objective: Objective, *, steps: int, probes: tuple[Probe, ...] = ()) -> TrainState:
+        """Train ``model`` for ``steps`` steps, from its newest checkpoint if there is one."""
+        config = self.config
+        state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=self.precision.scaler())
+        keeper = Keeper(self.out.path / "checkpoints", steps=config.checkpoint_steps, minutes=config.checkpoint_minutes)
+        if not keeper.restore(state, self.journal):
+            self.journal.event("begin", steps=steps, parameters=parameters_of(model), dtype=self.precision.dtype)
+        plan = Plan(steps, lambda step: factor(config.schedule, step, steps), self.precision, keeper, config.clip)
+        fit(state, items, objective, plan, probes, self.world, self.journal)
+        return state
+
+    def leave(self, state: TrainState, tokenizer: Path) -> None:
+        """Write the finished model, with its tokenizer beside it, and let the checkpoints go."""
+        store.save_model(state.model, self.out.path)
+        shutil.copytree(
+            tokenizer, self.out.path / "tokenizer", dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json", "plan.json")
+        )
+        shutil.rmtree(self.out.path / "checkpoints", ignore_errors=True)
+        self.out.count(
+            parameters=parameters_of(state.model),
+            steps=state.step,
+            tokens=state.tokens,
+            skipped=state.guard.skipped,
+            dtype=self.precision.dtype,
+        )
+
+
+def decide(config: Training) -> Decisions:
+    """Measure this machine; the dtype follows unless the recipe names one."""
+    threads = torch.get_num_threads()
+    speeds = measured_speeds()
+    return Decisions(
+        dtype=speeds.faster if config.dtype == "auto" else config.dtype,
+        threads=threads,
+        float32_gflops=round(speeds.float32, 1),
+        bfloat16_gflops=round(speeds.bfloat16, 1),
+        torch=torch.__version__,
+    )
+
+
+def steps_for(tokens: int, *, per_step: int) -> int:
+    """Whole steps that see at least ``tokens`` tokens."""
+    return max(1, math.ceil(tokens / per_step))

@@ -1,0 +1,302 @@
+"""The command line with stand-in stages: homes, recipes, journals, errors to one line."""
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from scratchlm import cli
+from scratchlm.core import journal as journals
+from scratchlm.core.artifact import Draft, read_artifact
+from scratchlm.core.config import Settings
+from scratchlm.core.errors import ScratchError
+from scratchlm.recipes import RECIPES, store
+from scratchlm.stages import STAGES
+
+
+class StageConfig(Settings):
+    seed: int = 0
+    data: str | None = None
+    chats: str | None = None
+    steps: int = 3
+
+
+class TinyRecipe(Settings):
+    name: str = "tiny"
+    seed: int = 0
+    corpus: StageConfig = StageConfig()
+    vocab: StageConfig = StageConfig()
+    tokenize: StageConfig = StageConfig()
+    pretrain: StageConfig = StageConfig()
+    sft: StageConfig | None = StageConfig()
+    prefer: StageConfig | None = None
+    reinforce: StageConfig | None = None
+    evaluate: StageConfig | None = None
+    export: StageConfig | None = None
+    report: StageConfig = StageConfig()
+
+
+def tiny() -> TinyRecipe:
+    """A recipe of nothing."""
+    return TinyRecipe()
+
+
+def stand_in(verb: str) -> ModuleType:
+    """A stage that writes its configuration and says how far it is."""
+    module = ModuleType(verb)
+
+    def run(config, home, journal):
+        def make(draft: Draft) -> None:
+            draft.write_json("config.json", config.model_dump())
+            journal.progress(verb, 1.0, 2.0, "files", loss=2.5)
+            draft.count(files=1)
+
+        return home.build(STAGES[verb], config, [], make)
+
+    vars(module)["run"] = run
+    return module
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder in which every stage is a stand-in and `mine:tiny` is a recipe."""
+    for verb in STAGES:
+        monkeypatch.setitem(sys.modules, f"scratchlm.stages.{verb}", stand_in(verb))
+    mine = ModuleType("mine")
+    vars(mine)["tiny"] = tiny
+    vars(mine)["nothing"] = lambda: 3
+    monkeypatch.setitem(sys.modules, "mine", mine)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def scratchlm(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(arguments))
+    shown = capsys.readouterr()
+    return int(ended.value.code or 0), shown.out, shown.err
+
+
+def recipe_in(home: Path) -> dict:
+    return json.loads((home / "recipe.json").read_text())["recipe"]
+
+
+def test_a_run_builds_every_stage_of_the_recipe_and_names_the_next_command(folder: Path, capsys):
+    code, out, err = scratchlm(capsys, "run", "mine:tiny")
+    made = {verb for verb, name in STAGES.items() if read_artifact(folder / "runs" / "tiny" / name)}
+    assert (code, err) == (0, "")
+    assert made == {"corpus", "vocab", "tokenize", "pretrain", "sft", "report"}
+    assert out.rstrip().splitlines()[-2:] == ["next    scratchlm chat mine:tiny", "        scratchlm serve mine:tiny"]
+
+
+def test_a_second_run_finds_everything_there(folder: Path, capsys):
+    scratchlm(capsys, "run", "mine:tiny")
+    _, out, _ = scratchlm(capsys, "run", "mine:tiny")
+    assert out.count("was already there") == 6
+
+
+def test_one_stage_ends_by_naming_the_one_after_it(folder: Path, capsys):
+    _, out, _ = scratchlm(capsys, "corpus", "mine:tiny")
+    assert out.rstrip().endswith("next    scratchlm vocab mine:tiny")
+
+
+def test_the_journal_of_the_home_tells_what_was_typed_and_how_long_each_stage_took(folder: Path, capsys):
+    scratchlm(capsys, "corpus", "mine:tiny")
+    events = list(journals.read(folder / "runs" / "tiny" / "journal.jsonl"))
+    assert [event["event"] for event in events] == ["command", "stage", "stage"]
+    assert (events[1]["state"], events[2]["state"], events[2]["counts"]) == ("started", "finished", {"files": 1})
+    assert events[2]["seconds"] >= 0
+
+
+def test_what_is_piped_has_no_control_characters(folder: Path, capsys):
+    _, out, _ = scratchlm(capsys, "run", "mine:tiny")
+    assert out
+    assert all(letter.isprintable() or letter == "\n" for letter in out)
+
+
+def test_json_output_is_one_event_per_line(folder: Path, capsys):
+    _, out, _ = scratchlm(capsys, "run", "mine:tiny", "--json")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert {event["event"] for event in events} == {"command", "stage", "progress", "end"}
+    assert events[-1]["next"][0] == "scratchlm chat mine:tiny"
+
+
+def test_the_seed_reaches_every_stage_unless_one_is_set_by_itself(folder: Path, capsys):
+    scratchlm(capsys, "corpus", "mine:tiny", "--seed", "7", "--set", "sft.seed=9")
+    recipe = recipe_in(folder / "runs" / "tiny")
+    assert [recipe["seed"], recipe["corpus"]["seed"], recipe["pretrain"]["seed"], recipe["sft"]["seed"]] == [7, 7, 7, 9]
+
+
+def test_a_later_verb_reads_what_the_home_was_asked(folder: Path, capsys):
+    scratchlm(capsys, "corpus", "mine:tiny", "--seed", "7", "--set", "pretrain.steps=5")
+    code, _, _ = scratchlm(capsys, "pretrain", "mine:tiny")
+    made = read_artifact(folder / "runs" / "tiny" / "base")
+    assert code == 0
+    assert made is not None
+    assert (made.manifest.config["seed"], made.manifest.config["steps"]) == (7, 5)
+
+
+def test_another_recipe_for_the_same_home_is_refused_in_one_line(folder: Path, capsys):
+    scratchlm(capsys, "corpus", "mine:tiny")
+    before = (folder / "runs" / "tiny" / "recipe.json").read_bytes()
+    code, _, err = scratchlm(capsys, "corpus", "mine:tiny", "--set", "corpus.steps=4")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "made with corpus.steps = 3, asked for 4" in err
+    assert "--home" in err
+    assert "--again" in err
+    assert (folder / "runs" / "tiny" / "recipe.json").read_bytes() == before
+
+
+def test_again_accepts_the_new_recipe_and_builds_anew(folder: Path, capsys):
+    scratchlm(capsys, "corpus", "mine:tiny")
+    code, out, _ = scratchlm(capsys, "corpus", "mine:tiny", "--set", "corpus.steps=4", "--again")
+    assert code == 0
+    assert "done in" in out
+    assert recipe_in(folder / "runs" / "tiny")["corpus"]["steps"] == 4
+
+
+def test_running_again_from_nothing_forgets_what_was_asked_before(folder: Path, capsys):
+    scratchlm(capsys, "corpus", "mine:tiny", "--seed", "7")
+    scratchlm(capsys, "run", "mine:tiny", "--again")
+    assert recipe_in(folder / "runs" / "tiny")["seed"] == 0
+
+
+def test_a_data_folder_gives_the_home_its_name_and_the_folder_stands_for_the_recipe(folder: Path, capsys):
+    (folder / "my novels").mkdir()
+    _, out, _ = scratchlm(capsys, "corpus", "mine:tiny", "--data", "my novels")
+    home = Path("runs") / "tiny-my-novels"
+    assert recipe_in(home)["corpus"]["data"] == str((folder / "my novels").resolve())
+    assert out.rstrip().endswith(f"next    scratchlm vocab {home}")
+    code, _, _ = scratchlm(capsys, "vocab", str(home))
+    assert code == 0
+    assert read_artifact(home / "tokenizer")
+
+
+def test_a_file_of_chats_is_part_of_the_recipe(folder: Path, capsys):
+    scratchlm(capsys, "sft", "mine:tiny", "--chats", "chats.jsonl")
+    assert recipe_in(folder / "runs" / "tiny")["sft"]["chats"] == str((folder / "chats.jsonl").resolve())
+
+
+def test_an_artifact_from_elsewhere_is_taken_instead_of_built(folder: Path, capsys):
+    scratchlm(capsys, "run", "mine:tiny", "--home", "first")
+    _, out, _ = scratchlm(capsys, "run", "mine:tiny", "--home", "second", "--from", "base=first/base")
+    assert "pretrain: taken from" in out
+    assert not (folder / "second" / "base").exists()
+    assert (folder / "second" / "sft").exists()
+
+
+def test_a_toml_file_changes_a_recipe(folder: Path, capsys):
+    (folder / "small.toml").write_text('recipe = "mine:tiny"\n[pretrain]\nsteps = 8\n')
+    scratchlm(capsys, "corpus", "small.toml")
+    recipe = recipe_in(folder / "runs" / "small")
+    assert (recipe["name"], recipe["pretrain"]["steps"]) == ("small", 8)
+
+
+def test_an_edited_toml_file_is_noticed(folder: Path, capsys):
+    (folder / "small.toml").write_text('recipe = "mine:tiny"\n')
+    scratchlm(capsys, "corpus", "small.toml")
+    (folder / "small.toml").write_text('recipe = "mine:tiny"\nseed = 2\n')
+    code, _, err = scratchlm(capsys, "vocab", "small.toml")
+    assert code == 2
+    assert "asked for 2" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rnu", "laptop"], "Did you mean 'run'?"),
+        (["run", "latop"], "Did you mean 'laptop'?"),
+        (["run", "mine:tiny", "--sed", "3"], "--seed"),
+        (["run", "mine:tiny", "--seed", "three"], "--seed"),
+        (["run", "mine:tiny", "--set", "pretrian.steps=3"], "Did you mean 'pretrain'?"),
+        (["run", "mine:tiny", "--set", "pretrain.steps=many"], "pretrain.steps"),
+        (["run", "mine:tiny", "--set", "pretrain.steps"], "has no '='"),
+        (["run", "mine:tiny", "--from", "bse=x"], "Did you mean 'base'?"),
+        (["run", "mine:tiny", "--from", "base=nowhere"], "no such folder"),
+        (["run", "mine:tiny", "--data", "nowhere"], "no such folder"),
+        (["prefer", "mine:tiny"], "no such stage"),
+        (["run", "mine:tny"], "Did you mean 'tiny'?"),
+        (["run", "mine:nothing"], "not a Recipe"),
+        (["run", "no_such_module:tiny"], "no module 'no_such_module'"),
+        (["run", "absent.toml"], "absent.toml"),
+    ],
+)
+def test_a_mistake_is_one_line_exit_2_and_leaves_nothing(folder: Path, capsys, arguments, words):
+    code, out, err = scratchlm(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("scratchlm: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert not (folder / "runs").exists()
+
+
+def test_a_second_process_on_the_same_home_is_refused(folder: Path, capsys):
+    from scratchlm.core.artifact import Home
+
+    with Home(folder / "runs" / "tiny").lock():
+        code, _, err = scratchlm(capsys, "run", "mine:tiny")
+    assert code == 2
+    assert "another process" in err
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "runs/tiny/corpus/x"), 1, "runs/tiny/corpus/x: the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "runs/tiny/x"), 1, "runs/tiny/x: Permission denied"),
+        (KeyboardInterrupt(), 130, "stopped"),
+        (ScratchError("somewhere: too little. Give more."), 2, "somewhere: too little. Give more."),
+    ],
+)
+def test_what_stops_a_stage_is_told_in_one_line(folder: Path, capsys, monkeypatch, raised, code, words):
+    def run(config, home, journal):
+        raise raised
+
+    monkeypatch.setattr(sys.modules["scratchlm.stages.corpus"], "run", run)
+    found, _, err = scratchlm(capsys, "run", "mine:tiny")
+    assert found == code
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_our_own_mistake_keeps_its_traceback(folder: Path, monkeypatch):
+    def run(config, home, journal):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sys.modules["scratchlm.stages.corpus"], "run", run)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["run", "mine:tiny"])
+
+
+def test_a_view_is_given_the_home_and_its_own_options(folder: Path, capsys, monkeypatch):
+    seen = {}
+    chat = ModuleType("chat")
+    vars(chat)["show"] = lambda home, **options: seen.update(options, home=home.path)
+    monkeypatch.setitem(sys.modules, "scratchlm.views.chat", chat)
+    scratchlm(capsys, "chat", "mine:tiny", "--prompt", "hello", "--model", "base")
+    assert seen == {"home": Path("runs/tiny"), "model": "base", "prompt": "hello", "complete": False}
+
+
+def test_a_verb_without_a_recipe_lists_them(folder: Path, capsys):
+    code, out, _ = scratchlm(capsys, "run")
+    assert code == 2
+    assert "RECIPE" in out
+    assert all(name in out for name in store.summaries())
+    assert set(store.summaries()) <= set(RECIPES)
+
+
+def test_help_names_every_verb_and_imports_nothing_heavy():
+    program = "import sys; from scratchlm import cli\ntry: cli.main([])\nfinally: print('torch' in sys.modules, 'rich' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert all(f"  {verb} " in ended.stdout for verb in cli.VERBS)
+    assert ended.stdout.rstrip().endswith("False False")
+
+
+def test_every_stage_is_a_verb():
+    assert set(STAGES) | {"run", "chat", "serve"} == set(cli.VERBS)

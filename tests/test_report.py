@@ -1,0 +1,364 @@
+"""The report, the console and TensorBoard show what the journal says, no more and nothing else."""
+
+import io
+import json
+import math
+import random
+import re
+import struct
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from scratchlm.core import journal as journals
+from scratchlm.core.artifact import Draft, Home
+from scratchlm.core.config import Settings
+from scratchlm.core.journal import Journal, written_to
+from scratchlm.report import console, figures, gather, page, scores, words
+from scratchlm.report.tensorboard import tensorboard_view
+from scratchlm.stages import STAGES, report
+
+HOSTILE = "<script>alert(1)</script>"
+OTHERS = {verb: name for verb, name in STAGES.items() if name != "report"}
+
+
+class Nothing(Settings):
+    pass
+
+
+def corpus(out: Draft) -> None:
+    for split, count in (("train", 40), ("validation", 3), ("test", 2)):
+        rows = [
+            {"source": "python" if n % 4 else "topics", "licence": "PSF-2.0" if n % 3 else "MIT", "n_chars": 900 + n, "text": "x"}
+            for n in range(count)
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), out.path / f"{split}.parquet")
+    (out.path / "dropped").mkdir()
+    for stage, rule, count in (("exact", "same_text", 9), ("near", "near_duplicate", 5), ("quality", "too_few_words", 14)):
+        rows = [
+            {
+                "id": f"{n:032x}", "locator": f"os.path.{rule}{n}", "source": "python", "stage": stage, "rule": rule,
+                "reason": f"{n} words, fewer than 50", "excerpt": f"Return the path. {HOSTILE}", "dup_of": None,
+                "value": float(n), "threshold": 50.0, "characters": 30 + n,
+            }
+            for n in range(count)
+        ]  # fmt: skip
+        pq.write_table(pa.Table.from_pylist(rows), out.path / "dropped" / f"{stage}.parquet")
+
+
+def tokenizer(out: Draft) -> None:
+    pieces = [{"id": n, "piece": piece, "times": 5} for n, piece in enumerate([" the", "\n", " of", " return", "self", HOSTILE])]
+    out.write_json("pieces.json", {"most_frequent": pieces, "longest": pieces[::-1]})
+    out.count(kind="bpe", size=4096, bytes_per_token=3.81)
+
+
+def model(name: str, steps: int = 420):
+    """A model directory whose training has been made up."""
+
+    def make(out: Draft) -> None:
+        header = json.dumps(
+            {
+                "a": {"dtype": "F32", "shape": [4096, 256], "data_offsets": [0, 4]},
+                "b": {"dtype": "F32", "shape": [256], "data_offsets": [0, 4]},
+            }
+        )
+        (out.path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header.encode() + bytes(5000))
+        out.write_json("model.json", {"kind": "qwen3", "layers": 6, "width": 256, "context": 256})
+        out.write_json("decisions.json", {"dtype": "float32", "threads": 2})
+        chance, journal = random.Random(name), Journal(written_to(out.path / "journal.jsonl"), stage=name)
+        for step in range(1, steps + 1):
+            loss = 1.9 + 5.5 * math.exp(-step / 60) + chance.gauss(0, 0.09)
+            facts = {"loss": loss, "lr": 1e-3 * min(1, step / 40) * (1 - 0.9 * step / steps), "grad_norm": abs(chance.gauss(0.6, 0.1))}
+            extra = {} if name == "base" else {"reward": 1 - math.exp(-step / 200), "kl": step / 9000}
+            journal.event("step", step=step, tokens=8192 * step, tokens_per_s=21000 + chance.gauss(0, 700), seconds=0.4, **facts, **extra)
+            if step % 60 == 0 and name == "base":
+                journal.event("validation", step=step, tokens=8192 * step, bits_per_byte=1.6 + 2.2 * math.exp(-step / 90))
+                journal.event(
+                    "sample", step=step, prompt="os.path.join", text=f" returns the path of the {'file ' * (step // 60)}{HOSTILE}"
+                )
+        journal.event("skipped", step=17, reason="gradient norm 6.3 sigma above the mean")
+
+    return make
+
+
+def results(out: Draft) -> None:
+    def measured(value: float, n: int) -> dict:
+        half = 1.96 * math.sqrt(max(value * (1 - value), 0.002) / n)
+        return {"value": value, "low": max(0.0, value - half), "high": min(1.0, value + half), "n": n}
+
+    rates = {
+        "facts": (0.01, 0.83, 0.84, 0.82),
+        "modules": (0.0, 0.94, 0.93, 0.94),
+        "addition": (0.0, 0.71, 0.7, 0.79),
+        "reverse": (0.0, 0.62, 0.61, 0.62),
+    }
+    models = {
+        name: {"bits_per_byte": {"value": 1.612 + 0.05 * place, "low": 1.59 + 0.05 * place, "high": 1.63 + 0.05 * place, "n": 212}}
+        | {measure: measured(values[place], 300) for measure, values in rates.items()}
+        for place, name in enumerate(("base", "sft", "preferred", "reinforced"))
+    }
+    notes = ["Facts are asked in a phrasing that was never trained."]
+    out.write_json("scores.json", {"models": models, "baselines": {"ngram": {"value": 2.03}, "xz": 2.41, "zstd": 2.44}, "notes": notes})
+    answers = [
+        {"model": "sft", "task": "facts", "question": "What does `os.path.join` do?", "answer": "It joins path components.", "right": True}
+    ]
+    out.write_json("answers.json", [*answers, answers[0] | {"answer": HOSTILE, "right": False, "expected": "It joins."}])
+
+
+MAKERS = {"corpus": corpus, "tokenizer": tokenizer, "scores": results} | {
+    name: model(name) for name in ("base", "sft", "preferred", "reinforced")
+}
+
+
+def made_home(path: Path, *names: str) -> Home:
+    home = Home(path)
+    journal = Journal(written_to(path / "journal.jsonl"))
+    path.joinpath("recipe.json").write_text(json.dumps({"asked": {}, "recipe": {"name": "laptop", "seed": 0, "corpus": {"data": HOSTILE}}}))
+    versions = {"scratchlm": "0.1.0", "python": "3.11.7", "torch": "2.13.0"}
+    journal.event("command", argv=["scratchlm", "run", "laptop"], versions=versions, machine="Linux x86_64, 2 processors")
+    for place, (verb, name) in enumerate(OTHERS.items()):
+        if name in names:
+            journal.also(stage=verb).event("stage", name=verb, state="started")
+            made = home.build(name, Nothing(), {}, MAKERS.get(name, lambda out: out.count(train_tokens=1)))
+            facts = {
+                "seconds": 3.0 + 41 * (place == 3) + 9 * place,
+                "artifact": name,
+                "fingerprint": made.fingerprint,
+                "counts": made.counts,
+            }
+            journal.also(stage=verb).event("stage", name=verb, state="finished", kept=False, **facts)
+    journal.also(stage="pretrain").event("warning", message="bf16 is slow here; float32 is used")
+    return home
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A finished run of every stage."""
+    return made_home(tmp_path_factory.mktemp("runs") / "laptop", *OTHERS.values())
+
+
+@pytest.fixture(scope="module")
+def shown(home: Home) -> str:
+    """Its report."""
+    made = report.run(report.Config(), home, Journal())
+    return (made.path / "index.html").read_text(encoding="utf-8")
+
+
+def visible(text: str) -> str:
+    """What a reader sees: tags and style left out, white space as one blank."""
+    seen: list[str] = []
+
+    class Reader(HTMLParser):
+        hidden = False
+
+        def handle_starttag(self, tag, attrs):
+            self.hidden = tag in ("style", "title") or self.hidden
+
+        def handle_endtag(self, tag):
+            self.hidden = self.hidden and tag not in ("style", "title")
+
+        def handle_data(self, data):
+            seen.extend([] if self.hidden else [data])
+
+    Reader().feed(text)
+    return " ".join("".join(seen).split())
+
+
+def lines_of(path: Path, kind: str) -> list[dict]:
+    """Independent of our own reader."""
+    return [event for line in path.read_text().splitlines() if (event := json.loads(line))["event"] == kind]
+
+
+def test_the_final_loss_and_the_speed_equal_a_recomputation_from_the_raw_lines(home: Home, shown: str):
+    steps = lines_of(home.path / "base" / "journal.jsonl", "step")
+    loss = sum(step["loss"] for step in steps[-100:]) / 100
+    speed = steps[-1]["tokens"] / sum(step["seconds"] for step in steps)
+    assert f"Mean loss of the last 100 steps: {loss:.4f}" in visible(shown)
+    assert f"({speed / 1000:.3g}k per second)" in visible(shown)
+
+
+def test_a_step_done_twice_counts_once_and_as_it_was_done_last(tmp_path: Path):
+    made = made_home(tmp_path, "base").open("base")
+    with (made.path / "journal.jsonl").open("a") as file:
+        file.write(json.dumps({"event": "step", "step": 420, "tokens": 8192 * 420, "loss": 99.0, "seconds": 0.4}) + "\n")
+    training = gather.training(made)
+    assert len(training.steps) == 420
+    assert training.steps[-1]["loss"] == 99.0
+
+
+def test_every_score_is_shown_with_its_interval(home: Home, shown: str):
+    seen = visible(shown)
+    for measures in json.loads((home.path / "scores" / "scores.json").read_text())["models"].values():
+        for name, found in measures.items():
+            scale, digits = (1, 3) if name == "bits_per_byte" else (100, 1)
+            assert f"{found['value'] * scale:.{digits}f}" in seen
+            assert f"{found['low'] * scale:.{digits}f} – {found['high'] * scale:.{digits}f}" in seen
+
+
+def test_what_was_dropped_is_counted_by_rule_and_adds_up(home: Home, shown: str):
+    assert "73 documents came in; 45 were kept and 28 dropped" in visible(shown)
+    assert "too few words · quality · 14 documents" in visible(shown)
+
+
+def test_text_from_the_run_never_becomes_markup(shown: str):
+    assert "<script" not in shown
+    assert shown.count("&lt;script&gt;alert(1)") >= 10
+
+
+def test_the_page_asks_for_nothing_from_elsewhere(shown: str):
+    assert not re.search(r"""(src|href|action)=["'](?!#|data:)""", re.sub(r"xlink:href", "href", shown))
+    assert "url(http" not in shown
+    assert "@import" not in shown
+
+
+def test_no_two_elements_share_an_identifier(shown: str):
+    found = re.findall(r'\bid="([^"]+)"', shown)
+    assert len(found) > 20
+    by_picture = [
+        set(re.findall(r'\bid="((?!figure_|patch_|axes_|line|xtick|ytick|text_|matplotlib|legend|Line)[^"]+)"', svg))
+        for svg in shown.split("<svg")
+    ]
+    assert len(set().union(*by_picture)) == sum(len(ids) for ids in by_picture)
+
+
+def test_warnings_and_skipped_steps_are_told(shown: str):
+    assert "pretrain: bf16 is slow here; float32 is used" in visible(shown)
+    assert "base, step 17: skipped, gradient norm 6.3 sigma above the mean" in visible(shown)
+
+
+def test_the_command_versions_and_recipe_are_there(shown: str):
+    assert "scratchlm run laptop" in visible(shown)
+    assert "torch 2.13.0" in visible(shown)
+    assert '"seed": 0' in visible(shown)
+
+
+@pytest.mark.parametrize("names", [(), ("corpus",), ("corpus", "tokenizer", "shards", "base"), ("base", "scores"), ("sft",)])
+def test_a_run_that_went_only_part_of_the_way_has_a_report_too(tmp_path: Path, names: tuple[str, ...]):
+    made = report.run(report.Config(), made_home(tmp_path, *names), Journal())
+    assert f"{len(names)} finished stages" in visible((made.path / "index.html").read_text(encoding="utf-8"))
+
+
+def test_committed_evidence_stands_beside_the_runs_own_numbers(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "evidence.json"
+    file.write_text(json.dumps({"date": "2026-10-01", "machine": "two cores", "rows": [{"measure": "facts", "mean": 0.8125, "seeds": 3}]}))
+    monkeypatch.setattr(page, "EVIDENCE", file)
+    seen = visible(page.render(home, OTHERS))
+    assert "Measured 2026-10-01 on two cores" in seen
+    assert "0.812" in seen
+
+
+def test_the_time_of_a_stage_counts_the_attempts_that_were_killed():
+    events = [
+        {"event": "stage", "stage": "sft", "state": "started", "time": 10.0},
+        {"event": "step", "stage": "sft", "step": 1, "time": 14.0},
+        {"event": "stage", "stage": "sft", "state": "started", "time": 100.0},
+        {"event": "stage", "stage": "sft", "state": "finished", "kept": False, "seconds": 5.0, "time": 105.0},
+        {"event": "stage", "stage": "sft", "state": "started", "time": 200.0},
+        {"event": "stage", "stage": "sft", "state": "finished", "kept": True, "seconds": 0.1, "time": 200.1},
+    ]
+    assert gather.attempts_of(events, "sft") == [4.0, 5.0]
+
+
+def test_smoothing_keeps_a_constant_and_is_the_mean_of_a_window():
+    assert figures.smoothed([2.0] * 5, 3) == [2.0] * 5
+    assert figures.smoothed([1.0, 2.0, 6.0, 4.0], 2) == [1.0, 1.5, 4.0, 5.0]
+
+
+def test_the_first_and_the_last_of_many_samples_are_shown():
+    assert page.spread(list(range(100)), 4) == [0, 33, 66, 99]
+    assert page.spread([1, 2], 4) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        (words.short(18312), "18.3k"),
+        (words.short(6_312_000), "6.31M"),
+        (words.short(4096), "4,096"),
+        (words.short(0.0006), "0.0006"),
+        (words.short("bpe"), "bpe"),
+        (words.duration(8.44), "8.4 s"),
+        (words.duration(125), "2 min 05 s"),
+        (words.duration(4020), "1 h 07 min"),
+        (words.size(4_100_000), "4.1 MB"),
+    ],
+)
+def test_numbers_read_well(found: str, wanted: str):
+    assert found == wanted
+
+
+def test_the_results_table_in_the_terminal_shows_the_same_values(home: Home):
+    table = scores.read(home.path / "scores" / "scores.json")
+    assert table is not None
+    terminal = Console(file=io.StringIO(), width=160)
+    terminal.print(console.results(table))
+    drawn = terminal.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert all(each in drawn for each in ("1.612", "83.0 %", "best n-gram", "2.030", "reinforced"))
+
+
+def test_plain_progress_is_one_line_in_ten_seconds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(clock)))
+    journal = Journal(console.PlainView())
+    for done in range(40):
+        journal.progress("pretrain", float(done), 40.0, "steps", loss=2.31)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[0] == "  pretrain: 22 % of 40 steps, 31 s left  loss 2.31"
+
+
+def test_a_live_display_shows_bars_and_keeps_markup_in_messages_as_text():
+    terminal = Console(file=io.StringIO(), width=100, force_terminal=True)
+    with Progress(console=terminal) as progress:
+        journal = Journal(console.LiveView(progress), stage="sft")
+        journal.event("stage", name="sft", state="started")
+        journal.progress("sft", 1.0, 2.0, "steps", loss=2.0)
+        journal.event("warning", message="[bold]as typed[/bold]")
+        journal.event("stage", name="sft", state="finished", seconds=3.0, counts={"steps": 2})
+    assert "[bold]as typed[/bold]" in terminal.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def scalars(directory: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard itself reads."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(directory), size_guidance={"tensors": 0, "scalars": 0}).Reload()
+    return {tag: [(event.step, event.value) for event in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+
+
+def test_tensorboard_reads_the_journals_numbers(tmp_path: Path):
+    journal = Journal(tensorboard_view(tmp_path))
+    for step in (1, 2):
+        journal.event("step", step=step, tokens=8 * step, loss=0.5 * step, seconds=1.0)
+    journal.event("validation", step=2, tokens=16, bits_per_byte=1.5)
+    journal.event("sample", step=2, prompt="one ", text="two")
+    read = scalars(tmp_path)
+    assert read["train/loss"] == [(1, 0.5), (2, 1.0)]
+    assert read["validation/bits_per_byte"] == [(2, 1.5)]
+
+
+def test_a_resumed_run_replaces_the_steps_it_does_again(tmp_path: Path):
+    for steps in ((1, 2, 3), (2, 3)):
+        journal = Journal(tensorboard_view(tmp_path))
+        for step in steps:
+            journal.event("step", step=step, loss=float(len(steps)))
+    assert scalars(tmp_path)["train/loss"] == [(1, 3.0), (2, 2.0), (3, 2.0)]
+
+
+def test_a_resumed_run_is_read_though_a_kill_tore_the_last_record(tmp_path: Path):
+    Journal(tensorboard_view(tmp_path)).event("step", step=1, loss=1.0)
+    torn = next(tmp_path.iterdir())
+    torn.write_bytes(torn.read_bytes() + b"\x18\x00\x00")
+    Journal(tensorboard_view(tmp_path)).event("step", step=2, loss=2.0)
+    assert scalars(tmp_path)["train/loss"] == [(1, 1.0), (2, 2.0)]
+
+
+def test_journal_events_that_are_no_numbers_leave_no_file(tmp_path: Path):
+    Journal(tensorboard_view(tmp_path)).event("decisions", dtype="float32")
+    assert list(tmp_path.iterdir()) == []
+    assert journals.PROGRESS == "progress"
