@@ -1,6 +1,7 @@
 """The conversation in the terminal, without a terminal."""
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ import pytest
 from rich.console import Console
 from stand_in import Echo
 
-from scratchlm.core.errors import UsageError
+from scratchlm.core.artifact import Draft, Home
+from scratchlm.core.config import Settings
+from scratchlm.core.errors import ArtifactError, UsageError
 from scratchlm.core.records import Message
 from scratchlm.generate.sample import Sampling
+from scratchlm.serve.choose import examples, newest_model
 from scratchlm.serve.speech import fit, plain
 from scratchlm.serve.terminal import Generate, Leave, Notice, Save, Session, once, talk
+from scratchlm.views import chat
 
 
 def session(speaker: Echo | None = None, **options: Any) -> Session:
@@ -105,6 +110,7 @@ def test_temperature_is_a_number_in_range():
 
 def test_an_unknown_command_names_the_nearest():
     assert session().feed("/rest") == [Notice("No command '/rest'. Did you mean '/reset'?")]
+    assert session().feed("/temp 1") == [Notice("No command '/temp'. Did you mean '/temperature'?")]
     assert session().feed("/quit") == [Leave()]
     assert session().feed("  ") == []
 
@@ -155,3 +161,43 @@ def test_no_answer_can_drive_the_terminal():
 def test_an_answer_cut_at_its_longest_says_so():
     shown, _ = typed("a " * 60)
     assert "(cut at the longest answer allowed" in shown
+
+
+class Made(Settings):
+    """Stands for the settings of a stage."""
+
+
+def home_of(path: Path, *names: str) -> Home:
+    """A run with these models, none of which could speak."""
+    home, samples = Home(path), ["What is `len`?", "What is `len`?", "<|im_start|>", "", "x" * 200, "And sum?"]
+    lines = [json.dumps({"event": "sample", "step": n, "prompt": prompt, "text": ""}) for n, prompt in enumerate(samples)]
+
+    def make(draft: Draft) -> None:
+        draft.write_text("journal.jsonl", "\n".join([*lines, '{"event": "step"}']) + "\n")
+
+    for name in names:
+        home.build(name, Made(), [], make)
+    return home
+
+
+def test_the_newest_model_speaks_unless_another_is_wanted(tmp_path: Path):
+    home = home_of(tmp_path, "base", "preferred", "sft")
+    assert newest_model(home, None).name == "preferred"
+    assert newest_model(home, "base").name == "base"
+    with pytest.raises(UsageError, match="Did you mean 'preferred'"):
+        newest_model(home, "prefered")
+    with pytest.raises(ArtifactError, match="no trained model here yet"):
+        newest_model(Home(tmp_path / "nowhere"), None)
+
+
+def test_examples_are_what_the_model_was_watched_with(tmp_path: Path):
+    assert examples(newest_model(home_of(tmp_path, "sft"), None)) == ["What is `len`?", "And sum?"]
+
+
+def test_with_a_prompt_only_the_answer_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(chat.Speaker, "load", lambda _: Echo())
+    chat.show(home_of(tmp_path, "sft"), prompt="hello there")
+    assert capsys.readouterr().out == "hello there\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO("piped in"))
+    chat.show(home_of(tmp_path, "sft"))
+    assert capsys.readouterr().out == "piped in\n"

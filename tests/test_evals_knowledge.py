@@ -105,6 +105,14 @@ def test_a_heading_of_several_documents_is_told_apart():
     assert names["CHAPTER I, Lawrence"] == "" == names["CHAPTER II, Copy"]
 
 
+def test_the_title_stands_over_the_first_piece_of_a_text_only():
+    facts = [{"title": "Peacock", "host": "a/The_Peacock.txt", "extra": json.dumps({"part": part})} for part in (0, 1)]
+    found = [headings(Document(NOVEL, "id", "folder", own)) for own in facts]
+    assert [heading.name for heading in found[0]] == ["Peacock", "CHAPTER I", "CHAPTER II"]
+    assert [heading.name for heading in found[1]] == ["CHAPTER I", "CHAPTER II"]
+    assert found[1][0].document == "The Peacock"
+
+
 def test_a_text_without_headings_gives_fewer_facts_but_words():
     knowledge = learn([page("First Citizen:\nspeak, speak. We speak on.\n", "play.txt")], "folder")
     assert (knowledge.facts, knowledge.unknown_names) == ((), ())

@@ -14,7 +14,8 @@ FLOORS = [
     ["evals", "serve"],
     ["stages", "views"],
     ["recipes"],
-    ["cli", "__main__"],
+    ["cli"],
+    ["__main__"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 WITHOUT_TORCH = ["corpus", "tokenizer", "recipes/__init__.py", "cli.py"]

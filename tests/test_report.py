@@ -57,7 +57,7 @@ def tokenizer(out: Draft) -> None:
     out.count(kind="bpe", size=4096, bytes_per_token=3.81)
 
 
-def model(name: str, steps: int = 420):
+def model(name: str, steps: int = 240):
     """A model directory whose training has been made up."""
 
     def make(out: Draft) -> None:
@@ -185,9 +185,9 @@ def test_the_final_loss_and_the_speed_equal_a_recomputation_from_the_raw_lines(h
 def test_a_step_done_twice_counts_once_and_as_it_was_done_last(tmp_path: Path):
     made = made_home(tmp_path, "base").open("base")
     with (made.path / "journal.jsonl").open("a") as file:
-        file.write(json.dumps({"event": "step", "step": 420, "tokens": 8192 * 420, "loss": 99.0, "seconds": 0.4}) + "\n")
+        file.write(json.dumps({"event": "step", "step": 240, "tokens": 8192 * 240, "loss": 99.0, "seconds": 0.4}) + "\n")
     training = gather.training(made)
-    assert len(training.steps) == 420
+    assert len(training.steps) == 240
     assert training.steps[-1]["loss"] == 99.0
 
 
@@ -198,6 +198,16 @@ def test_every_score_is_shown_with_its_interval(home: Home, shown: str):
             scale, digits = (1, 3) if name == "bits_per_byte" else (100, 1)
             assert f"{found['value'] * scale:.{digits}f}" in seen
             assert f"{found['low'] * scale:.{digits}f} – {found['high'] * scale:.{digits}f}" in seen
+
+
+def test_a_step_without_a_finite_loss_spoils_neither_the_mean_nor_the_curve(tmp_path: Path):
+    made = made_home(tmp_path, "base").open("base")
+    before = gather.training(made).last_loss
+    with (made.path / "journal.jsonl").open("a") as file:
+        file.write(json.dumps({"event": "step", "step": 241, "tokens": 8192 * 241, "loss": math.nan, "seconds": 0.4}) + "\n")
+    training = gather.training(made)
+    assert training.last_loss == before
+    assert "nan" not in figures.learning(training, None)
 
 
 def test_what_was_dropped_is_counted_by_rule_and_adds_up(home: Home, shown: str):
@@ -227,7 +237,7 @@ def test_no_two_elements_share_an_identifier(shown: str):
 
 
 def test_warnings_and_skipped_steps_are_told(shown: str):
-    assert "pretrain: bf16 is slow here; float32 is used" in visible(shown)
+    assert "pretrain: warning: bf16 is slow here; float32 is used" in visible(shown)
     assert "base, step 17: skipped, gradient norm 6.3 sigma above the mean" in visible(shown)
 
 
@@ -243,11 +253,11 @@ def test_a_run_that_went_only_part_of_the_way_has_a_report_too(tmp_path: Path, n
     assert f"{len(names)} finished stages" in visible((made.path / "index.html").read_text(encoding="utf-8"))
 
 
-def test_committed_evidence_stands_beside_the_runs_own_numbers(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_committed_evidence_stands_beside_the_runs_own_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "evidence.json"
     file.write_text(json.dumps({"date": "2026-10-01", "machine": "two cores", "rows": [{"measure": "facts", "mean": 0.8125, "seeds": 3}]}))
     monkeypatch.setattr(page, "EVIDENCE", file)
-    seen = visible(page.render(home, OTHERS))
+    seen = visible(page.render(made_home(tmp_path / "run", "scores"), OTHERS))
     assert "Measured 2026-10-01 on two cores" in seen
     assert "0.812" in seen
 
@@ -309,7 +319,7 @@ def test_plain_progress_is_one_line_in_ten_seconds(capsys: pytest.CaptureFixture
         journal.progress("pretrain", float(done), 40.0, "steps", loss=2.31)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
-    assert lines[0] == "  pretrain: 22 % of 40 steps, 31 s left  loss 2.31"
+    assert lines[0] == "  pretrain: 22 % of 40 steps, 31 s left  loss 2.310"
 
 
 def test_a_live_display_shows_bars_and_keeps_markup_in_messages_as_text():

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_in import Echo
 
+from scratchlm.core.artifact import Home
 from scratchlm.core.errors import UsageError
 from scratchlm.serve.app import Limits, create_app
 from scratchlm.serve.net import is_loopback, listen
+from scratchlm.views import serve
 
 CHAT = "/v1/chat/completions"
 
@@ -94,7 +97,10 @@ def test_plain_continuation_reads_the_prompt_as_text():
     answer = client().post("/v1/completions", json={"prompt": "once upon", "max_tokens": 1}).json()
     assert answer["object"] == "text_completion"
     assert answer["choices"][0]["text"] == "\0once"
-    assert [e["choices"][0]["text"] for e in events(client().post("/v1/completions", json={"prompt": "a b", "stream": True}).text)][1:] == [" b", ""]
+    assert [e["choices"][0]["text"] for e in events(client().post("/v1/completions", json={"prompt": "a b", "stream": True}).text)][1:] == [
+        " b",
+        "",
+    ]
 
 
 def test_models_are_listed_and_found_by_name():
@@ -159,7 +165,9 @@ def test_another_model_is_not_found():
     assert (response.status_code, error_of(response)["code"]) == (404, "model_not_found")
 
 
-@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer no"}, {"Authorization": "secret"}, {"Authorization": "Bearer é".encode()}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Bearer no"}, {"Authorization": "secret"}, {"Authorization": "Bearer é".encode()}]
+)
 def test_without_the_key_nothing_is_answered(headers: Any):
     server = client(api_key="secret")
     response = server.post(CHAT, json=user("a"), headers=headers)
@@ -231,15 +239,36 @@ def test_a_port_in_use_is_said_in_one_line():
         listen("127.0.0.1", taken.getsockname()[1])
 
 
-@pytest.mark.parametrize(("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("me.example", False)])
+@pytest.mark.parametrize(
+    ("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("me.example", False)]
+)
 def test_only_this_machine_is_loopback(host: str, loopback: bool):
     assert is_loopback(host) == loopback
+
+
+def test_other_machines_need_a_key(tmp_path: Path):
+    with pytest.raises(UsageError, match="--host 0\\.0\\.0\\.0: other machines could use the model"):
+        serve.show(Home(tmp_path), host="0.0.0.0")
 
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=3), max_leaves=5
 )
-FIELDS = ["model", "temperature", "top_p", "max_tokens", "seed", "stop", "stream", "stream_options", "n", "tools", "logprobs", "prompt", "x"]
+FIELDS = [
+    "model",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "n",
+    "tools",
+    "logprobs",
+    "prompt",
+    "x",
+]
 TURNS = st.lists(st.fixed_dictionaries({"role": st.sampled_from(["user", "system", "assistant", "tool"]), "content": VALUES}), max_size=3)
 BODIES = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4)
 

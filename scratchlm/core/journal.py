@@ -26,7 +26,7 @@ class Journal:
         for view in self._views:
             view(event)
 
-    def progress(self, label: str, done: float, total: float, unit: str, **facts: Any) -> None:
+    def progress(self, label: str, done: int | float, total: int | float, unit: str, **facts: Any) -> None:
         """Show how far a long work is; nothing is written."""
         self.event(PROGRESS, label=label, done=done, total=total, unit=unit, **facts)
 

@@ -7,7 +7,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -51,6 +51,7 @@ class Batch:
         return self.targets_BT.numel()
 
 
+@runtime_checkable
 class LanguageModel(Protocol):
     """A function of tokens; it knows neither caches, nor ranks, nor packing."""
 
@@ -67,6 +68,7 @@ class LanguageModel(Protocol):
         ...
 
 
+@runtime_checkable
 class Item(Protocol):
     """One micro-batch of any objective."""
 

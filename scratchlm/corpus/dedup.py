@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rensa import RMinHash
+from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue] - its compiled part has no types
 
 from scratchlm.core.records import Document
 from scratchlm.corpus.ledger import Verdict
@@ -42,16 +42,22 @@ def substance(document: Document) -> str:
     return " ".join(document.text.split())
 
 
-def exact(documents: Sequence[Document]) -> tuple[list[Document], list[Copy]]:
-    """Those to keep and the copies; of equal ones the first is kept, so order is preference."""
+def exact(documents: Sequence[Document], *, spared: Collection[str] = frozenset()) -> tuple[list[Document], list[Copy]]:
+    """Those to keep and the copies; of equal ones the first is kept, so order is preference.
+
+    Documents whose id is ``spared`` are copies only of those whose title ends in the same name: math.log10 is not decimal's.
+    """
     first: dict[str, Document] = {}
     kept, copies = [], []
     for document in documents:
-        known = first.setdefault(digest(substance(document)), document)
-        if known is document:
-            kept.append(document)
+        text = substance(document)
+        plain, named = digest(text), digest(f"{str(document.facts.get('title')).rpartition('.')[2]}\0{text}")
+        if known := first.get(named if document.id in spared else plain):
+            copies.append(Copy(document, known, Verdict("the same text as another document", 1, 1)))
         else:
-            copies.append(Copy(document, known, Verdict("the same text as another document", 1.0, 1.0)))
+            kept.append(document)
+            first.setdefault(plain, document)
+            first.setdefault(named, document)
     return kept, copies
 
 

@@ -1,6 +1,7 @@
 """Is this text worth reading? The rules of Gopher and FineWeb that fit, each a function that says why it refuses, or None.
 
-Gopher: Rae et al. 2021, arXiv:2112.11446, A1.1. FineWeb: Penedo et al. 2024, arXiv:2406.17557, 3.3. C4: Raffel et al. 2020, arXiv:1910.10683, 2.2.
+Gopher: Rae et al. 2021, arXiv:2112.11446, A1.1. FineWeb: Penedo et al. 2024, arXiv:2406.17557, 3.3.
+C4: Raffel et al. 2020, arXiv:1910.10683, 2.2.
 Which rules apply, and with which limit, depends on what a document is (``PROFILES``): a one-line entry of a reference is no bad web page.
 """
 
@@ -13,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from scratchlm.core.records import Document
-from scratchlm.corpus.ledger import Verdict
+from scratchlm.corpus.ledger import Number, Verdict
 
 STOP_WORDS = {
     "English": {"the", "be", "to", "of", "and", "that", "have", "with"},
@@ -60,58 +61,58 @@ class Words:
         return np.array([len(word) for word in self.all], dtype=np.int64)
 
 
-Rule = Callable[[Words, float], Verdict | None]
+Rule = Callable[[Words, Number], Verdict | None]
 
 
-def too_few_words(words: Words, least: float) -> Verdict | None:
+def too_few_words(words: Words, least: Number) -> Verdict | None:
     """Gopher: too short to say anything."""
     found = len(words.all) if words.has_spaces else len(words.text) // 2
     return None if found >= least else Verdict(f"{found} words, fewer than {least:g}", found, least)
 
 
-def too_many_words(words: Words, most: float) -> Verdict | None:
+def too_many_words(words: Words, most: Number) -> Verdict | None:
     """Gopher: so long that it is no text but a dump."""
     found = len(words.all)
     return None if found <= most else Verdict(f"{found} words, more than {most:g}", found, most)
 
 
-def words_too_short(words: Words, least: float) -> Verdict | None:
+def words_too_short(words: Words, least: Number) -> Verdict | None:
     """Gopher: single letters and digits, such as a table."""
     found = _mean(words.lengths)
     return None if not words.has_spaces or found >= least else Verdict(f"words of {found:.1f} letters on average", found, least)
 
 
-def words_too_long(words: Words, most: float) -> Verdict | None:
+def words_too_long(words: Words, most: Number) -> Verdict | None:
     """Gopher: links, keys, encoded data."""
     found = _mean(words.lengths)
     return None if not words.has_spaces or found <= most else Verdict(f"words of {found:.1f} letters on average", found, most)
 
 
-def too_many_symbols(words: Words, most: float) -> Verdict | None:
+def too_many_symbols(words: Words, most: Number) -> Verdict | None:
     """Gopher: hash marks or ellipses for every tenth word."""
     found = max(words.text.count("#"), words.text.count("...") + words.text.count("…")) / max(1, len(words.all))
     return None if found <= most else Verdict(f"{found:.2f} hash marks or ellipses per word", found, most)
 
 
-def too_many_bullets(words: Words, most: float) -> Verdict | None:
+def too_many_bullets(words: Words, most: Number) -> Verdict | None:
     """Gopher: nearly every line is a list item."""
     found = _share(words.lines, lambda line: line.startswith(("•", "-", "*", "‣", "◦")))
     return None if found <= most else Verdict(f"{found:.0%} of the lines start with a bullet", found, most)
 
 
-def too_many_ellipses(words: Words, most: float) -> Verdict | None:
+def too_many_ellipses(words: Words, most: Number) -> Verdict | None:
     """Gopher: lines that were cut off, as in a page of teasers."""
     found = _share(words.lines, lambda line: line.endswith(("...", "…")))
     return None if found <= most else Verdict(f"{found:.0%} of the lines end with an ellipsis", found, most)
 
 
-def too_few_letters(words: Words, least: float) -> Verdict | None:
+def too_few_letters(words: Words, least: Number) -> Verdict | None:
     """Gopher: numbers and symbols rather than words; junk named .txt ends here."""
     found = _share(words.all, lambda word: any(map(str.isalpha, word)))
     return None if found >= least else Verdict(f"{found:.0%} of the words hold a letter", found, least)
 
 
-def no_stop_words(words: Words, least: float) -> Verdict | None:
+def no_stop_words(words: Words, least: Number) -> Verdict | None:
     """Gopher: without its small words a text in no language; the language with the most counts."""
     present = {word.lower() for word in words.all}
     found = max(len(present & marks) for marks in STOP_WORDS.values())
@@ -119,14 +120,14 @@ def no_stop_words(words: Words, least: float) -> Verdict | None:
     return None if found >= least or not is_latin else Verdict(f"{found} of the commonest words of any known language", found, least)
 
 
-def repeated_lines(words: Words, most: float) -> Verdict | None:
+def repeated_lines(words: Words, most: Number) -> Verdict | None:
     """Gopher and FineWeb: characters in lines that stand twice; headings and speakers' names are too short to count."""
     count = Counter(line for line in words.lines if len(line) > SHORT_LINE)
     found = sum((number - 1) * len(line) for line, number in count.items()) / max(1, len(words.text))
     return None if found <= most else Verdict(f"{found:.0%} of the text is in repeated lines", found, most)
 
 
-def one_phrase(words: Words, most: float) -> Verdict | None:
+def one_phrase(words: Words, most: Number) -> Verdict | None:
     """Gopher: one phrase of two to four words makes up much of the text (limits .20, .18, .16; ``most`` is the first)."""
     for n, limit in ((2, most), (3, 0.9 * most), (4, 0.8 * most)):
         start, number = _commonest(words, n)
@@ -138,7 +139,7 @@ def one_phrase(words: Words, most: float) -> Verdict | None:
     return None
 
 
-def repeated_phrases(words: Words, most: float) -> Verdict | None:
+def repeated_phrases(words: Words, most: Number) -> Verdict | None:
     """Gopher: characters in phrases of five or ten words that came before (limits .15 and .10; ``most`` is the first)."""
     for n, limit in ((5, most), (10, most / 1.5)):
         found = _repeated(words, n)
@@ -147,25 +148,25 @@ def repeated_phrases(words: Words, most: float) -> Verdict | None:
     return None
 
 
-def lines_without_end(words: Words, least: float) -> Verdict | None:
+def lines_without_end(words: Words, least: Number) -> Verdict | None:
     """FineWeb: hardly a line ends as a sentence does."""
     found = _share(words.lines, lambda line: line.endswith(END_MARKS))
     return None if found >= least else Verdict(f"{found:.0%} of the lines end with a mark", found, least)
 
 
-def short_lines(words: Words, most: float) -> Verdict | None:
+def short_lines(words: Words, most: Number) -> Verdict | None:
     """FineWeb: menus and lists of links."""
     found = _share(words.lines, lambda line: len(line) <= SHORT_LINE)
     return None if found <= most else Verdict(f"{found:.0%} of the lines have at most {SHORT_LINE} characters", found, most)
 
 
-def more_lines_than_text(words: Words, most: float) -> Verdict | None:
+def more_lines_than_text(words: Words, most: Number) -> Verdict | None:
     """FineWeb: a line break for every third word."""
     found = words.text.count("\n") / max(1, len(words.all))
     return None if found <= most else Verdict(f"{found:.2f} line breaks per word", found, most)
 
 
-def placeholder_text(words: Words, most: float) -> Verdict | None:
+def placeholder_text(words: Words, most: Number) -> Verdict | None:
     """C4: nobody has written this page yet."""
     found = words.text.lower().count("lorem ipsum")
     return None if found <= most else Verdict("it holds 'lorem ipsum'", found, most)
@@ -203,7 +204,7 @@ PROSE = {
 }  # fmt: skip
 MARKUP = {"too_few_words": 5, "too_many_words": 1_000_000, "words_too_long": 20, "too_few_letters": 0.5, "repeated_lines": 0.4}
 REFERENCE = {"too_few_words": 1, "too_few_letters": 0.2}
-PROFILES: dict[str, Mapping[str, float]] = {
+PROFILES: dict[str, Mapping[str, Number]] = {
     "web": WEB,
     "book": PROSE,
     "rows": PROSE,
@@ -215,7 +216,7 @@ PROFILES: dict[str, Mapping[str, float]] = {
 the ratio rules for lines stay off where verse, dialogue, tables and code are expected."""
 
 
-def refusal(document: Document, overrides: Mapping[str, float]) -> tuple[str, Verdict] | None:
+def refusal(document: Document, overrides: Mapping[str, Number]) -> tuple[str, Verdict] | None:
     """The first rule of the document's profile that refuses it, with its verdict; ``overrides`` replace limits by the rule's name."""
     words = Words(document.text)
     for rule, limit in PROFILES[str(document.facts["doc_type"])].items():

@@ -18,13 +18,13 @@ import zstandard
 
 from scratchlm.core.errors import DataError, UsageError
 from scratchlm.core.records import Document
-from scratchlm.corpus import formats, record
+from scratchlm.corpus import formats, pieces, record, split
 from scratchlm.corpus.ledger import Dropped
 
 LARGEST_FILE = 512 * 2**20
 """Bytes after decompression; more is a bomb, or a corpus that wants to be several files."""
 
-Reader = Callable[[formats.File], Iterator[Document]]
+Reader = Callable[[formats.File], formats.Found]
 READERS: dict[str, Reader] = {
     ".txt": formats.plain,
     ".text": formats.plain,
@@ -40,6 +40,9 @@ READERS: dict[str, Reader] = {
 """By the file's ending, which also may be followed by one of ``PACKED``."""
 
 PACKED = (".gz", ".zst", ".bz2")
+LEAST_PIECE, LEAST_PIECES = 500, 40
+"""Characters of the smallest pieces that a small folder is cut into, and how many of them it should give."""
+DECLARED = re.compile(rb"charset=[\"']?([A-Za-z0-9_-]{2,20})")
 CONTROLS = re.compile(rb"[\x01-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -47,9 +50,10 @@ MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 def documents(root: Path, progress: Callable[[str, int, int], None]) -> Iterator[Document | Dropped]:
     """Every document below ``root`` in the order of file names; UsageError or DataError when there is nothing to read at all."""
     files = list(files_under(root))
+    usual = _usual_piece(files)
     for done, path in enumerate(files):
         progress("read", done, len(files))
-        yield from _documents_of(root, path)
+        yield from _documents_of(root, path, usual)
 
 
 def files_under(root: Path) -> Iterator[Path]:
@@ -78,6 +82,8 @@ def digest_of(root: Path) -> str:
     total = hashlib.blake2b(digest_size=32)
     for path in files_under(root):
         total.update(path.relative_to(root).as_posix().encode("utf-8", "surrogateescape") + b"\0")
+        if not path.is_file():
+            continue
         try:
             with path.open("rb") as file:
                 total.update(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).digest())
@@ -86,11 +92,12 @@ def digest_of(root: Path) -> str:
     return total.hexdigest()
 
 
-def _documents_of(root: Path, path: Path) -> Iterator[Document | Dropped]:
-    name = path.relative_to(root).as_posix().encode("utf-8", "replace").decode()
+def _documents_of(root: Path, path: Path, usual: int) -> Iterator[Document | Dropped]:
+    name = path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
     kind = _kind(path)
     if kind is None:
-        yield _refused(name, "other kind", f"files ending in '{path.suffix}' are not read")
+        is_file = path.is_file()
+        yield _refused(name, "other kind", f"files ending in '{path.suffix}' are not read" if is_file else "it is no regular file")
         return
     try:
         data = _unpacked(path)
@@ -99,15 +106,16 @@ def _documents_of(root: Path, path: Path) -> Iterator[Document | Dropped]:
         yield _refused(name, "unreadable", f"it cannot be read: {reason}")
         return
     if len(data) > LARGEST_FILE:
-        yield _refused(name, "file too large", f"more than {LARGEST_FILE // 2**20} MiB", float(len(data)), float(LARGEST_FILE))
+        yield _refused(name, "file too large", f"more than {LARGEST_FILE // 2**20} MiB", len(data), LARGEST_FILE)
         return
-    text, charset, reason = ("", "", "") if kind == ".parquet" else decoded(data)
+    text, charset, reason = ("", "", "") if kind == ".parquet" else decoded(data, kind)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if reason:
         yield _refused(name, "not text", reason)
         return
     found = 0
     try:
-        for document in READERS[kind](formats.File(name, data, text, charset)):
+        for document in READERS[kind](formats.File(name, data, text, charset, usual)):
             found += 1
             yield document
     except formats.Unreadable as error:
@@ -117,7 +125,7 @@ def _documents_of(root: Path, path: Path) -> Iterator[Document | Dropped]:
         yield _refused(name, "nothing in it", "no text was found in it")
 
 
-def decoded(data: bytes) -> tuple[str, str, str]:
+def decoded(data: bytes, kind: str = ".txt") -> tuple[str, str, str]:
     """Text, encoding, and why it is no text (empty when it is). UTF-8 first, UTF-16 with its mark, at last Windows' Western page."""
     for mark, charset in MARKS:
         if data.startswith(mark):
@@ -133,6 +141,11 @@ def decoded(data: bytes) -> tuple[str, str, str]:
         return data.decode("utf-8"), "utf-8", ""
     except UnicodeDecodeError:
         pass
+    if (declared := DECLARED.search(data[:2048])) and kind in (".html", ".htm"):
+        try:
+            return data.decode(declared.group(1).decode()), declared.group(1).decode().lower(), ""
+        except (UnicodeDecodeError, LookupError):
+            pass
     if sum(map(data.count, map(bytes, zip(range(128, 256), strict=False)))) > 0.3 * len(data):
         return "", "", "it is neither UTF-8 nor a Western text"
     try:
@@ -141,8 +154,16 @@ def decoded(data: bytes) -> tuple[str, str, str]:
         return data.decode("latin-1"), "latin-1", ""
 
 
+def _usual_piece(files: list[Path]) -> int:
+    """Characters of a piece: fewer where a folder has few files and these are short, so that some pieces can be kept aside."""
+    readable = [path for path in files if _kind(path)]
+    size = sum(path.stat().st_size for path in readable)
+    return pieces.USUAL if len(readable) >= split.FEW_GROUPS else min(pieces.USUAL, max(LEAST_PIECE, size // LEAST_PIECES))
+
+
 def _kind(path: Path) -> str | None:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
+    """The reader's ending; None for other endings, and for pipes and devices, which would be read for ever."""
+    suffixes = [suffix.lower() for suffix in path.suffixes] if path.is_file() else []
     if suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
     return suffixes[-1] if suffixes and suffixes[-1] in READERS else None
@@ -164,6 +185,6 @@ def _unpacked(path: Path) -> bytes:
         return file.read(LARGEST_FILE + 1)
 
 
-def _refused(name: str, rule: str, reason: str, value: float | None = None, threshold: float | None = None) -> Dropped:
+def _refused(name: str, rule: str, reason: str, value: int | None = None, threshold: int | None = None) -> Dropped:
     locator = f"{name}#file"
     return Dropped(record.identify(formats.SOURCE, locator), locator, formats.SOURCE, "read", rule, reason, value, threshold)

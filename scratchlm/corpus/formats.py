@@ -3,34 +3,38 @@
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from lxml import etree
+from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - its compiled part has no types
 from lxml import html as lxml_html
 
 from scratchlm.core.records import Document
 from scratchlm.corpus import pieces, record
+from scratchlm.corpus.clean import plain_roles
+from scratchlm.corpus.ledger import EXCERPT, Dropped
 
 SOURCE = "folder"
 SPLIT_ABOVE = 16_000
-"""Characters; a longer plain text is cut into pieces."""
-LEAST_PIECES = 40
-"""A text too small for this many usual pieces is cut smaller, so that its end can be kept aside."""
+"""Characters; a longer plain text is cut into pieces of ``pieces.USUAL``."""
 TEXT_COLUMNS = ("text", "content")
 COLUMNS = ("title", "url", "licence", "lang", "published_at")
 """Columns of JSON lines and Parquet that are kept as facts when they hold text."""
 
-DROPPED_TAGS = ("script", "style", "nav", "noscript", "template", "svg", "iframe", "form", "button", "header", "footer", "aside", "head")
+DROPPED_TAGS = ("script", "style", "nav", "noscript", "template", "svg", "iframe", "button", "footer", "aside", "head")
 BLOCKS = {
     "p", "div", "section", "article", "main", "ul", "ol", "dl", "dt", "dd", "table", "tr", "blockquote", "pre", "figure", "figcaption",
     "h1", "h2", "h3", "h4", "h5", "h6", "li", "br", "hr", "body", "html", "details", "summary", "address", "thead", "tbody", "caption",
 }  # fmt: skip
-ROLE = re.compile(r":(?:[a-z]+:)?[a-z]+:`(?:[^`<]*<)?[~!]?([^`>]+)>?`")
+PARAGRAPHS = {"p", "pre", "blockquote", "table", "ul", "ol", "dl", "h1", "h2", "h3", "h4", "h5", "h6"}
+UNCLOSED = {"li", "tr", "dt", "dd", "br", "hr"}
+"""Blocks whose end is where the next one starts."""
+KEEPING = {"pre", "textarea"}
+INTRODUCED = {"li": "- ", "td": " ", "th": " "}
 UNDERLINE = re.compile(r"^([=\-~^\"'#*+])\1{2,}\s*$")
 
 
@@ -46,6 +50,11 @@ class File:
     data: bytes
     text: str
     charset: str
+    usual: int = pieces.USUAL
+    """Characters of a piece; fewer where the folder is small, so that its end can be kept aside."""
+
+
+Found = Iterator[Document | Dropped]
 
 
 def plain(file: File) -> Iterator[Document]:
@@ -61,7 +70,7 @@ def markdown(file: File) -> Iterator[Document]:
 
 def restructured(file: File) -> Iterator[Document]:
     """reStructuredText with its roles made plain; its title is its ``Title:`` field or the first underlined line."""
-    text = ROLE.sub(r"`\1`", file.text)
+    text = plain_roles(file.text)
     field = re.search(r"\A(?:[A-Z][\w-]*:.*\n(?:[ \t]+.*\n)*)*?Title:[ \t]*(.+)$", text, re.MULTILINE)
     title = field.group(1).strip() if field else _underlined(text) or _stem(file)
     yield from _cut(file, text, title, "markup", "text/x-rst")
@@ -85,18 +94,21 @@ def html(file: File) -> Iterator[Document]:
         yield _document(file, file.name, text, {"title": title or _stem(file), "doc_type": "web", "mime": "text/html", "extractor": "lxml"})
 
 
-def json_lines(file: File) -> Iterator[Document]:
-    """One document per line from its column ``text`` or ``content``."""
+def json_lines(file: File) -> Found:
+    """One document per line from its column ``text`` or ``content``; a broken line is dropped alone."""
     column = ""
     for number, line in enumerate(file.text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
-            raise Unreadable(f"line {number} is no JSON") from None
-        column = column or _text_column(row if isinstance(row, dict) else {})
-        yield _row(file, number, row if isinstance(row, dict) else {}, column)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            yield _lost(file, number, "no JSON object", line)
+            continue
+        column = column or _text_column(row)
+        yield _row(file, number, row, column)
 
 
 def parquet(file: File) -> Iterator[Document]:
@@ -117,35 +129,25 @@ def parquet(file: File) -> Iterator[Document]:
 def visible(tree: Any) -> str:
     """The text of a tree, blocks on lines of their own, code as it stands, other white space as one blank."""
     parts: list[str] = []
-    _walk(tree, parts.append, is_code=False)
-    lines = "".join(parts).replace("\x01", "\n").split("\n")
-    text = "\n".join(line.rstrip() for line in lines)
+    code = 0  # how many elements around us keep their white space; a walk without recursion, because pages nest thousands deep
+    for event, node in etree.iterwalk(tree, events=("start", "end")):
+        tag = node.tag if isinstance(node.tag, str) else ""
+        around = "\n\n" if tag in PARAGRAPHS else "\n" if tag in BLOCKS else ""
+        if event == "start":
+            code += tag in KEEPING
+            parts += [around, INTRODUCED.get(tag, ""), _flowing(node.text, code)]
+        else:
+            code -= tag in KEEPING
+            parts += ["" if tag in UNCLOSED else around, _flowing(node.tail, code)]
+    text = re.sub(r"(?<=\n) (?=\S)", "", "".join(parts))  # the blank that white space between two blocks became
+    text = "\n".join(line.rstrip() for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def _walk(node: Any, write: Callable[[str], None], *, is_code: bool) -> None:
-    """Write what ``node`` holds; the depth of a page is bounded by lxml's own limit of 256 levels."""
-    tag = node.tag if isinstance(node.tag, str) else ""
-    is_code = is_code or tag in ("pre", "textarea")
-    around = (
-        "\n\n"
-        if tag in ("p", "pre", "blockquote", "table", "ul", "ol", "h1", "h2", "h3", "h4", "h5", "h6")
-        else "\n"
-        if tag in BLOCKS
-        else ""
-    )
-    write(around + ("- " if tag == "li" else "") + (" " if tag in ("td", "th") else ""))
-    write(_flowing(node.text, is_code))
-    for child in node:
-        _walk(child, write, is_code=is_code)
-        write(_flowing(child.tail, is_code))
-    write(around)
-
-
-def _flowing(text: str | None, is_code: bool) -> str:
+def _flowing(text: str | None, code: int) -> str:
     if not text:
         return ""
-    return text if is_code else re.sub(r"\s+", " ", text)
+    return text if code else re.sub(r"\s+", " ", text)
 
 
 def _text_column(row: dict[str, Any]) -> str:
@@ -163,11 +165,17 @@ def _row(file: File, number: int, row: dict[str, Any], column: str) -> Document:
     return _document(file, f"{file.name}#{number}", text if isinstance(text, str) else "", kind | known)
 
 
+def _lost(file: File, number: int, rule: str, excerpt: str) -> Dropped:
+    locator = f"{file.name}#{number}"
+    reason = f"line {number} is {rule}"
+    return Dropped(record.identify(SOURCE, locator), locator, SOURCE, "read", rule, reason, excerpt=excerpt[:EXCERPT])
+
+
 def _cut(file: File, text: str, title: str, doc_type: str, mime: str) -> Iterator[Document]:
-    """The whole text when it is short, else its pieces; a file below a few pages is cut small, because its end may be kept aside."""
+    """The whole text when it is short, else its pieces."""
     facts = {"title": " ".join(title.split())[:200], "doc_type": doc_type, "mime": mime, "extractor": "text"}
-    usual = min(pieces.USUAL, max(500, len(text) // LEAST_PIECES))
-    parts = pieces.split(text, least=usual // 3, usual=usual) if len(text) > SPLIT_ABOVE else [pieces.Piece(text, "")]
+    is_long = len(text) > SPLIT_ABOVE * file.usual // pieces.USUAL
+    parts = pieces.split(text, least=file.usual // 3, usual=file.usual) if is_long else [pieces.Piece(text, "")]
     for number, part in enumerate(parts):
         extra = json.dumps({"part": number, "parts": len(parts), "heading": part.heading}, ensure_ascii=False)
         yield _document(file, f"{file.name}#{number}" if len(parts) > 1 else file.name, part.text, facts | {"extra": extra})

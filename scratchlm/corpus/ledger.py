@@ -10,6 +10,8 @@ from scratchlm.core.records import Document
 
 EXCERPT = 300
 EXAMPLES = 10
+Number = float | int
+"""What a rule measures: a share or a count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,8 @@ class Dropped:
     stage: str
     rule: str
     reason: str
-    value: float | None = None
-    threshold: float | None = None
+    value: Number | None = None
+    threshold: Number | None = None
     characters: int = 0
     excerpt: str = ""
     dup_of: str | None = None
@@ -34,8 +36,8 @@ class Verdict:
     """Why a rule refuses a document: the sentence, the number it found and the number it wanted."""
 
     reason: str
-    value: float
-    threshold: float
+    value: Number
+    threshold: Number
 
 
 @dataclass

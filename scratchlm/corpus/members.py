@@ -24,7 +24,7 @@ DENIED = {
     "posixpath", "ntpath", "genericpath", "posix", "nt", "__phello__", "__hello__", "sre_compile", "sre_constants", "sre_parse",
     "distutils", "venv", "nturl2path",
 }  # fmt: skip
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+|['\"]/[^'\"]*['\"]")
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+|['\"]/[^'\"]{4,}['\"]")
 
 
 def module_names() -> list[str]:
@@ -53,7 +53,7 @@ def imported(name: str) -> types.ModuleType | None:
     """The module, or None where this machine lacks what it needs."""
     try:
         return sys.modules["os"].path if name == "os.path" else importlib.import_module(name)
-    except (Exception, SystemExit):
+    except (Exception, SystemExit):  # noqa: BLE001 - a module may raise anything while it is imported; its name is printed
         return None
 
 
@@ -65,7 +65,7 @@ def public_members(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
             continue
         try:
             member = getattr(module, name)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a module may compute its members, and fail; such a member has no text
             continue
         home = getattr(member, "__module__", None)
         own = module.__name__
@@ -92,6 +92,13 @@ def signature_of(member: Any) -> str:
     return "" if ADDRESS.search(shown) or "<" in shown or len(shown) > 300 else shown
 
 
+def origin_of(member: Any, name: str) -> str:
+    """The same for one thing under two names: where it was defined."""
+    member = getattr(member, "fget", member)
+    qualified = getattr(member, "__qualname__", None)
+    return f"{getattr(member, '__module__', None)}:{qualified}" if isinstance(qualified, str) else name
+
+
 def class_members(owner: type) -> Iterator[tuple[str, str, Any]]:
     """Name, kind and object of what a class itself defines."""
     for name, raw in sorted(vars(owner).items()):
@@ -107,18 +114,19 @@ def records(name: str, module: types.ModuleType) -> Iterator[dict[str, str]]:
     """What is documented in a module: itself, its functions and classes, and their members."""
     prefix = "" if module is builtins else f"{name}."
     if text := text_of(module):
-        yield {"module": name, "name": name, "kind": "module", "signature": "", "text": text}
+        yield {"module": name, "name": name, "kind": "module", "signature": "", "text": text, "origin": name}
     for short, member in public_members(module):
         if inspect.ismodule(member) or not callable(member):
             continue
-        kind = "class" if inspect.isclass(member) else "function"
+        full, kind = prefix + short, "class" if inspect.isclass(member) else "function"
         if text := text_of(member):
-            yield {"module": name, "name": prefix + short, "kind": kind, "signature": signature_of(member), "text": text}
+            about = {"kind": kind, "signature": signature_of(member), "text": text, "origin": origin_of(member, full)}
+            yield {"module": name, "name": full} | about
         if inspect.isclass(member):
             for inner, kind_, raw in class_members(member):
                 if text := text_of(raw):
-                    full = f"{prefix}{short}.{inner}"
-                    yield {"module": name, "name": full, "kind": kind_, "signature": signature_of(raw), "text": text}
+                    about = {"kind": kind_, "signature": signature_of(raw), "text": text, "origin": origin_of(raw, f"{full}.{inner}")}
+                    yield {"module": name, "name": f"{full}.{inner}"} | about
 
 
 def main(more: list[str]) -> None:

@@ -9,7 +9,8 @@ LEAST, USUAL = 2_000, 6_000
 
 NUMBER = r"(?:[IVXLC]+|\d+|[A-Z][A-Za-z-]+)"
 HEADING = re.compile(
-    rf"^[ \t]*(?:(?:CHAPTER|Chapter|BOOK|Book|PART|Part|ACT|Act|SCENE|Scene|LETTER|Letter|VOLUME|Volume|CANTO|Canto|STAVE|Stave)[ \t]+{NUMBER}\b.{{0,80}}"
+    r"^[ \t]*(?:(?:CHAPTER|Chapter|BOOK|Book|PART|Part|ACT|Act|SCENE|Scene|LETTER|Letter|VOLUME|Volume|CANTO|Canto|STAVE|Stave)"
+    rf"[ \t]+{NUMBER}\b.{{0,80}}"
     r"|(?:PROLOGUE|EPILOGUE|PREFACE|INTRODUCTION|CONCLUSION)\.?|[IVXLC]{1,7}\.?|\#{1,3}[ \t]\S.{0,100})$"
 )
 

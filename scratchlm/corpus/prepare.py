@@ -10,7 +10,7 @@ from scratchlm.core.errors import DataError
 from scratchlm.core.journal import Journal
 from scratchlm.core.records import Document
 from scratchlm.corpus import clean, dedup, filters, split
-from scratchlm.corpus.ledger import Dropped, Ledger, Verdict
+from scratchlm.corpus.ledger import Dropped, Ledger, Number, Verdict
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Rules:
 
     fractions: Mapping[str, float]
     pinned: Collection[str]
-    thresholds: Mapping[str, float]
+    thresholds: Mapping[str, Number]
     near_duplicate: float
     minimum_bytes: int
     where: str
@@ -50,17 +50,23 @@ def prepare(found: Iterable[Document | Dropped], rules: Rules, journal: Journal)
     seconds["read and clean"], clock = time.perf_counter() - clock, time.perf_counter()
     split_of = split.assign(documents, fractions=rules.fractions, pinned=rules.pinned, seed=rules.seed)
     documents.sort(key=lambda document: _preference(document, split_of[document.id], rules.pinned))
-    documents, same = dedup.exact(documents)
+    # What is taught stays though two entries say nearly the same (os.remove, os.unlink): all of it trains, so nothing leaks.
+    spared = {document.id for document in documents if document.facts["host"] in rules.pinned}
+    documents, same = dedup.exact(documents, spared=spared)
     _book_copies(ledger, "exact", same)
     seconds["exact copies"], clock = time.perf_counter() - clock, time.perf_counter()
     documents = [clean.mask(document) for document in _filtered(documents, rules.thresholds, ledger, journal)]
     seconds["filter and mask"], clock = time.perf_counter() - clock, time.perf_counter()
-    documents, similar = _near(documents, rules, journal)
+    documents, similar = _near(documents, rules, spared, journal)
     _book_copies(ledger, "near", similar)
     seconds["near copies"] = time.perf_counter() - clock
     _book_masks(ledger, [*documents, *(copy.document for copy in similar)])
     documents.sort(key=lambda document: place[document.id])
     splits = {name: [document for document in documents if split_of[document.id] == name] for name in split.SPLITS}
+    if empty := [name for name, members in splits.items() if not members]:
+        raise DataError(
+            f"{rules.where}: nothing is left for {' and '.join(empty)} after {len(ledger.dropped)} documents were dropped. Add text."
+        )
     copies = Counter(copy.of.id for copy in [*same, *similar])
     return Prepared(splits, ledger, copies, {name: round(value, 2) for name, value in seconds.items()})
 
@@ -76,9 +82,9 @@ def _cleaned(found: Iterable[Document | Dropped], ledger: Ledger) -> list[Docume
         document = replace(item, text=text)
         ledger.enter(document)
         if not text.strip():
-            ledger.drop(document, "clean", "empty", Verdict("no text is left", 0.0, 1.0))
+            ledger.drop(document, "clean", "empty", Verdict("no text is left", 0, 1))
         elif len(text) > clean.LARGEST:
-            ledger.drop(document, "clean", "too large", Verdict(f"{len(text)} characters", float(len(text)), float(clean.LARGEST)))
+            ledger.drop(document, "clean", "too large", Verdict(f"{len(text)} characters", len(text), clean.LARGEST))
         else:
             documents.append(document)
     return documents
@@ -102,7 +108,7 @@ def _preference(document: Document, split_name: str, pinned: Collection[str]) ->
     return rank, -float(document.facts.get("score") or 0.0)
 
 
-def _filtered(documents: Sequence[Document], thresholds: Mapping[str, float], ledger: Ledger, journal: Journal) -> list[Document]:
+def _filtered(documents: Sequence[Document], thresholds: Mapping[str, Number], ledger: Ledger, journal: Journal) -> list[Document]:
     kept = []
     for done, document in enumerate(documents):
         if done % 1000 == 0:
@@ -114,12 +120,12 @@ def _filtered(documents: Sequence[Document], thresholds: Mapping[str, float], le
     return kept
 
 
-def _near(documents: Sequence[Document], rules: Rules, journal: Journal) -> tuple[list[Document], list[dedup.Copy]]:
+def _near(
+    documents: Sequence[Document], rules: Rules, spared: Collection[str], journal: Journal
+) -> tuple[list[Document], list[dedup.Copy]]:
     def progress(done: int, total: int) -> None:
         journal.progress("near copies", done, total, "documents")
 
-    # What is taught stays though two entries say nearly the same (os.remove, os.unlink): all of it trains, so nothing leaks.
-    spared = {document.id for document in documents if document.facts["host"] in rules.pinned}
     seed = seeds.derive(rules.seed, "minhash")
     return dedup.near(documents, least=rules.near_duplicate, seed=seed, spared=spared, progress=progress)
 

@@ -11,6 +11,8 @@ SPLITS = ("train", "validation", "test")
 FEW_GROUPS = 20
 """With fewer files the end of each one is kept aside, so that a folder with one file splits too."""
 LEAST_TAIL = 0.05
+LARGEST_SHARE = 0.1
+"""Of a held-out split that one group should fill at most."""
 
 
 def assign(documents: Sequence[Document], *, fractions: Mapping[str, float], pinned: Collection[str], seed: int) -> dict[str, str]:
@@ -31,11 +33,13 @@ def _by_group(groups: Mapping[str, list[Document]], fractions: Mapping[str, floa
     order = sorted((group for group in groups if group not in pinned), key=lambda group: (seeds.derive(seed, "split", group=group), group))
     split_of: dict[str, str] = {}
     for split, fraction in fractions.items():
-        missing = fraction * sum(size.values())
-        for group in order:
-            if group not in split_of and size[group] <= missing:
-                split_of[group] = split
-                missing -= size[group]
+        share = missing = fraction * sum(size.values())
+        # Small groups first, so that a split is not one large module; then, where files are large, any that fits.
+        for most in (share * LARGEST_SHARE, share):
+            for group in order:
+                if group not in split_of and size[group] <= min(most, missing):
+                    split_of[group] = split
+                    missing -= size[group]
     return {document.id: split_of.get(group, "train") for group, members in groups.items() for document in members}
 
 

@@ -1,5 +1,6 @@
 """Headings of a plain text and the first sentence under each: Markdown, reStructuredText, ``Title:`` lines, chapters of a novel."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def headings(document: Document) -> list[Heading]:
     pairs = [
         (name, first_sentence("\n".join(lines[start:end])[:BODY], cut=True)) for (_, start, name), end in zip(found, ends, strict=True)
     ]
-    title = simple(str(document.facts.get("title") or "")) or _field(lines)
+    title = (simple(str(document.facts.get("title") or "")) or _field(lines)) if _is_beginning(document) else ""
     if title and title not in {name for name, sentence in pairs if sentence}:
         pairs.insert(0, (title, _opening(lines, found)))
     return [Heading(name, label, sentence) for name, sentence in pairs if sentence and 3 <= len(name) <= LONGEST]
@@ -46,10 +47,15 @@ def headings(document: Document) -> list[Heading]:
 
 def label_of(document: Document) -> str:
     """What to call the document: its file's name without endings, or its title where a file holds many."""
-    path, part, _ = str(document.facts.get("locator") or "").partition("#")
     title = str(document.facts.get("title") or "")
-    stem = PurePosixPath(path.replace("\\", "/")).name.partition(".")[0]
-    return (title or stem or document.source) if part or not stem else stem
+    file = str(document.facts.get("host") or document.facts.get("locator") or "").partition("#")[0]
+    stem = PurePosixPath(file.replace("\\", "/")).name.partition(".")[0].replace("_", " ")
+    return (title or stem) if document.facts.get("doc_type") == "rows" else (stem or title or document.source)
+
+
+def _is_beginning(document: Document) -> bool:
+    """Whether it is a whole text or the first piece of one, so that the title stands over it."""
+    return not json.loads(str(document.facts.get("extra") or "{}")).get("part")
 
 
 def _marked(lines: Sequence[str]) -> Iterator[tuple[int, int, str]]:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
+from pathlib import Path
 from typing import Literal
 
 from scratchlm.core import seeds
@@ -18,6 +19,8 @@ from scratchlm.evals.headings import Heading, headings
 from scratchlm.evals.sentences import after_signature, first_sentence
 
 Kind = Literal["python", "folder"]
+KNOWLEDGE = "knowledge.json"
+"""Where a fine-tuned model keeps what it was taught."""
 FACTS, UNKNOWN, MADE_UP, WORDS = 600, 3000, 1000, 8000
 TAUGHT_KINDS = {"function", "class"}
 EVERYDAY = {
@@ -63,6 +66,11 @@ class Knowledge(Settings):
     def unknown(self, split: Literal["train", "test"]) -> tuple[str, ...]:
         """The half of the unknown names that belongs to the split, the same for every seed."""
         return tuple(name for name in self.unknown_names if seeds.derive(0, "unknown", name=name) % 2 == (split == "test"))
+
+
+def read_knowledge(model: Path) -> Knowledge:
+    """What the model in that directory was taught."""
+    return Knowledge.model_validate_json((model / KNOWLEDGE).read_bytes())
 
 
 def learn(documents: Iterable[Document], kind: Kind, *, facts: int = FACTS, words: int = WORDS) -> Knowledge:

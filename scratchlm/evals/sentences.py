@@ -42,7 +42,7 @@ def first_sentence(text: str, *, cut: bool = False) -> str | None:
 def simple(text: str) -> str:
     """One line without the common marks of reStructuredText and Markdown; names stay in single backticks."""
     text = LINK.sub(r"\1", ROLE.sub(_last_part, text)).replace("``", "`")
-    text = re.sub(r"(?<!\w)(\*\*|__)(\S.*?\S|\S)\1(?!\w)", r"\2", FOOTNOTE.sub("", text))
+    text = re.sub(r"(?<![\w*])\*\*(\S.*?\S|\S)\*\*(?![\w*])", r"\1", FOOTNOTE.sub("", text))
     return re.sub(r"\s+", " ", text).strip()
 
 

@@ -20,6 +20,7 @@ from scratchlm.report.words import duration, short
 PLAIN_EVERY_S = 10.0
 SHOWN = ("loss", "bits_per_byte", "reward", "accuracy", "tokens_per_s")
 """Facts worth a place beside the bar; the others are in the journal."""
+EXACT = ("loss", "bits_per_byte")
 
 
 @contextmanager
@@ -77,6 +78,7 @@ class LiveView:
         for bar in self._bars.values():
             self._progress.remove_task(bar)
         self._bars.clear()
+        self._progress.refresh()  # or the next line would be printed above a bar that is gone
 
 
 class PlainView:
@@ -111,19 +113,17 @@ def line_of(event: Event) -> str:
     kind = event["event"]
     if kind == "stage":
         return _stage_line(event)
-    if kind in ("warning", "skipped", "fallback"):
-        told = event.get("message") or event.get("reason") or event.get("text") or ""
-        return f"  {kind}{' at step ' + str(event['step']) if 'step' in event else ''}: {told}"
     if kind == "validation":
         return f"  step {event['step']:,}  {facts_of(event)}" if facts_of(event) else ""
-    return ""
+    told = event.get("message") or event.get("reason")
+    return f"  {kind.replace('_', ' ')}: {told}" if told else ""
 
 
 def facts_of(event: Mapping[str, Any]) -> str:
     """The facts of an event that stand beside a bar: ``loss 2.31 · 18.3k tokens/s``."""
     words = {"tokens_per_s": "{} tokens/s", "bits_per_byte": "{} bits per byte"}
     found = [(name, event[name]) for name in SHOWN if isinstance(event.get(name), int | float)]
-    return " · ".join(words.get(name, f"{name} {{}}").format(short(value)) for name, value in found)
+    return " · ".join(words.get(name, f"{name} {{}}").format(f"{value:.3f}" if name in EXACT else short(value)) for name, value in found)
 
 
 def _stage_line(event: Event) -> str:

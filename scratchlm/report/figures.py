@@ -2,6 +2,7 @@
 
 import html
 import io
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,7 +31,8 @@ STYLE: dict[Any, Any] = {
     "text.color": INK,
     "axes.labelcolor": SOFT,
     "axes.edgecolor": GRID,
-    "axes.titlesize": 11,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlecolor": INK,
     "axes.titlepad": 10,
@@ -51,8 +53,10 @@ STYLE: dict[Any, Any] = {
     "xtick.major.size": 3,
     "lines.linewidth": 1.9,
     "lines.solid_capstyle": "round",
-    "savefig.transparent": True,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
 }
+NAMES = {"kl": "KL divergence"}
 POINTS = 1500
 """A curve is drawn with at most so many points; more are below the screen's resolution."""
 
@@ -78,9 +82,9 @@ def details(training: Training) -> str:
 
 def objectives(training: Training) -> str:
     """What a tuning stage pursued: its loss and the objective's own facts."""
-    common = {"step", "tokens", "lr", "grad_norm", "tokens_per_s", "seconds", "time", "stage", "event"}
+    common = {"step", "tokens", "weight", "lr", "grad_norm", "tokens_per_s", "seconds", "time", "stage", "event"}
     numbers = [name for name in _names(training.steps) if name not in common]
-    return _multiples(training, {name: name.replace("_", " ").capitalize() for name in numbers[:6]})
+    return _multiples(training, {name: NAMES.get(name, name.replace("_", " ").capitalize()) for name in numbers[:6]})
 
 
 def intervals(scores: Scores, measures: Sequence[str]) -> str:
@@ -133,7 +137,7 @@ def _bits(axes: Axes, held_out: Sequence[Event], scores: Scores | None) -> None:
 
 def _noisy(axes: Axes, steps: Sequence[Event], name: str) -> None:
     """A curve and, fainter, the values it is the mean of."""
-    rows = [step for step in steps if name in step]
+    rows = [step for step in steps if name in step and math.isfinite(step[name])]
     tokens, values = [row["tokens"] for row in rows], [row[name] for row in rows]
     window = max(1, len(values) // 50)
     keep = slice(None, None, max(1, len(values) // POINTS))
@@ -162,11 +166,15 @@ def _multiples(training: Training, wanted: Mapping[str, str]) -> str:
 
 
 def _over_tokens(axes: Axes) -> None:
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(float(value))))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(float(f"{value:.6g}"))))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(float(value))))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.margins(x=0.01)
     axes.set_xlabel("tokens seen", loc="right")
+
+
+def _tick(value: float) -> str:
+    return f"{value / 1000:g}k" if 1000 <= abs(value) < 1e6 else short(float(f"{value:.6g}"))
 
 
 def _names(events: Sequence[Event]) -> list[str]:

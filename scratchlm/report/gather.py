@@ -17,7 +17,6 @@ from scratchlm.core.journal import Event
 
 LAST_STEPS = 100
 """The final loss is a mean over so many steps: one batch says little."""
-TROUBLES = ("warning", "fallback")
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,8 @@ class Training:
 
     @property
     def last_loss(self) -> float | int | None:
-        """Mean loss of the last ``LAST_STEPS`` steps, in nats per token."""
-        losses = [step["loss"] for step in self.steps[-LAST_STEPS:] if "loss" in step]
+        """Mean loss of the last ``LAST_STEPS`` steps that had a finite one, in nats per token."""
+        losses = [step["loss"] for step in self.steps if math.isfinite(step.get("loss", math.nan))][-LAST_STEPS:]
         return math.fsum(losses) / len(losses) if losses else None
 
 
@@ -186,13 +185,13 @@ def parameters_in(path: Path) -> int:
 
 
 def troubles(home: Home) -> list[str]:
-    """Warnings and fallbacks of the run, each different one once."""
-    events = [event for event in journals.read(home.path / "journal.jsonl") if event["event"] in TROUBLES]
-    told = [
-        f"{event.get('stage', '')}: {event.get('message') or event.get('reason') or event.get('text') or event['event']}"
-        for event in events
-    ]
-    return list(dict.fromkeys(told))
+    """What the run had to tell besides numbers, each different message once; skipped steps are counted on their own."""
+    found: dict[str, None] = {}
+    for event in journals.read(home.path / "journal.jsonl"):
+        told = event.get("message") or event.get("reason")
+        if told and event["event"] != "skipped":
+            found[f"{event.get('stage', '')}: {event['event'].replace('_', ' ')}: {told}".removeprefix(": ")] = None
+    return list(found)
 
 
 def commands(home: Home) -> list[Event]:

@@ -22,7 +22,7 @@ from scratchlm.core.records import Message
 from scratchlm.serve.asked import Asked, AskedChat, AskedText, read_body
 from scratchlm.serve.page import HEADERS, page
 from scratchlm.serve.refusal import Refusal
-from scratchlm.serve.speech import Fitted, Part, Speaks, fit, parts
+from scratchlm.serve.speech import Fitted, Speaks, fit, parts
 from scratchlm.serve.told import Told, sse
 from scratchlm.serve.turns import Turn, Turns
 

@@ -23,7 +23,7 @@ function show(node, words) {
       pre.append(make("code", "", block.replace(/^[\w+-]*\n/, "").replace(/\n$/, "")));
       continue;
     }
-    let end = 0;
+    let end = n && block.startsWith(NEW_LINE) ? 1 : 0; // a block of code ends its line already
     for (const found of block.matchAll(/(``?)([^`\n]+)\1/g)) {
       node.append(block.slice(end, found.index), make("code", "", found[2]));
       end = found.index + found[0].length;

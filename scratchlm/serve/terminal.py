@@ -120,7 +120,9 @@ class Session:
             case "/quit" | "/exit":
                 return [Leave()]
             case _:
-                return [Notice(f"No command '{name}'.{nearest(name, [command.split()[0] for command in COMMANDS])}")]
+                known = [command.split()[0] for command in COMMANDS]
+                begun = [command for command in known if command.startswith(name)]
+                return [Notice(f"No command '{name}'.{nearest(begun[0] if len(begun) == 1 else name, known)}")]
 
     def _temperature(self, text: str) -> Notice:
         try:

@@ -41,7 +41,7 @@ class Config(Settings):
     """Share of the characters held out for the final test."""
     near_duplicate: float = Field(default=0.8, gt=0.0, le=1.0)
     """Jaccard similarity of five-word shingles from which a document is a copy."""
-    thresholds: dict[str, float] = {}
+    thresholds: dict[str, float] = Field(default_factory=dict)
     """Limits of single filters by their names, in place of the profiles' own."""
     minimum_bytes: int = Field(default=20_000, ge=1)
     """UTF-8 bytes of training text below which nothing can be learned."""

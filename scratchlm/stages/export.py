@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
@@ -15,19 +16,19 @@ from scratchlm.core.artifact import Artifact, Draft, Home
 from scratchlm.core.config import Settings, to_plain
 from scratchlm.core.errors import CheckFailed, UsageError
 from scratchlm.core.journal import Journal
-from scratchlm.core.tensors import LanguageModel, positions_of
+from scratchlm.core.records import Message
+from scratchlm.core.tensors import positions_of
 from scratchlm.export import huggingface, parity
 from scratchlm.export.card import Facts, Source, card
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.model import attention, store
-from scratchlm.model.architectures import ARCHITECTURES, parameters_of
+from scratchlm.model.architectures import ARCHITECTURES, Model, parameters_of
 from scratchlm.serve.choose import UNTAUGHT, examples, newest_model
 from scratchlm.tokenizer.interface import END_OF_TEXT, FILE
 from scratchlm.tokenizer.store import facts_of
 from scratchlm.tokenizer.template import JINJA
 
-PORTABLE_TOKENIZER = "bpe"
 PROMPTS = 10
 """Greedy answers compared."""
 LONGEST = 32
@@ -68,12 +69,8 @@ def write_huggingface(draft: Draft, chosen: Artifact, *, beside: Mapping[str, Ar
     words = facts_of(chosen.path / "tokenizer")
     if names is None:
         portable = " or ".join(f"'{kind}'" for kind, row in ARCHITECTURES.items() if row.HF_NAMES is not None)
-        raise UsageError(
-            f"{chosen.path}: no other runtime can read a '{shape.kind}' model. Train with {portable}: --set pretrain.model='{{\"kind\": ...}}'."
-        )
-    if words.kind != PORTABLE_TOKENIZER:
-        kind = PORTABLE_TOKENIZER
-        raise UsageError(f"{chosen.path}: no other runtime can read a '{words.kind}' tokenizer. Train with --set vocab.kind={kind}.")
+        example = '--set pretrain.model=\'{"kind": "qwen3"}\''
+        raise UsageError(f"{chosen.path}: no other runtime can read a '{shape.kind}' model. Train with {portable}: {example}.")
     tokenizer = (chosen.path / "tokenizer" / FILE).read_bytes()
     huggingface.write(
         draft.path,
@@ -98,14 +95,10 @@ def sources_of(path: Path) -> list[Source]:
     if not path.exists():
         return []
     table = pq.read_table(path, columns=["source", "licence", "n_chars"])
-    table = table.cast(pq.read_schema(path).empty_table().select(table.column_names).schema)
-    plain = [
-        {"source": str(row["source"]), "licence": str(row["licence"] or "unknown"), "n": row["n_chars"] or 0} for row in table.to_pylist()
-    ]
-    groups: dict[tuple[str, str], list[int]] = {}
-    for row in plain:
-        groups.setdefault((row["source"], row["licence"]), []).append(row["n"])
-    return [Source(source, licence, len(sizes), sum(sizes)) for (source, licence), sizes in sorted(groups.items())]
+    plain = pa.table({"source": table["source"].cast("string"), "licence": table["licence"].cast("string"), "size": table["n_chars"]})
+    groups = plain.group_by(["source", "licence"]).aggregate([("size", "count"), ("size", "sum")]).to_pylist()
+    found = [Source(row["source"], row["licence"] or "unknown", row["size_count"], row["size_sum"] or 0) for row in groups]
+    return sorted(found, key=lambda source: (source.name, source.licence))
 
 
 def check(draft: Draft, chosen: Artifact, journal: Journal) -> None:
@@ -126,13 +119,11 @@ def check(draft: Draft, chosen: Artifact, journal: Journal) -> None:
     journal.event("parity", run=True, largest_difference=difference, limit=parity.RELATIVE, equal_answers=equal, prompts=len(prompts))
     draft.count(largest_logit_difference=difference, equal_answers=equal, prompts=len(prompts))
     if difference > parity.RELATIVE:
-        raise CheckFailed(
-            f"{draft.path}: transformers computes logits that differ from ours by {difference:.1e} of the largest, limit {parity.RELATIVE:.0e}. "
-            "Nothing was exported; please report this with the model's model.json."
-        )
+        found = f"differ from ours by {difference:.1e} of the largest, limit {parity.RELATIVE:.0e}"
+        raise CheckFailed(f"{draft.path}: the logits of transformers {found}. Nothing was exported; train the model again with --again.")
 
 
-def logits_of(model: LanguageModel, row: Sequence[int]) -> Tensor:
+def logits_of(model: Model, row: Sequence[int]) -> Tensor:
     """``logits_TV`` of one row, as training computes them."""
     tokens_BT = torch.tensor([list(row)])
     segments_BT = torch.zeros_like(tokens_BT)
@@ -142,12 +133,8 @@ def logits_of(model: LanguageModel, row: Sequence[int]) -> Tensor:
 
 
 def _greedy(speaker: Speaker, prompt: str, *, chats: bool) -> parity.Answer:
-    if chats:
-        from scratchlm.core.records import Message
-
-        ids = speaker.prompt_ids([Message("user", prompt)])
-    else:
-        ids = [speaker.tokenizer.end_of_text, *speaker.tokenizer.encode(prompt)]
+    words = speaker.tokenizer
+    ids = speaker.prompt_ids([Message("user", prompt)]) if chats else [words.end_of_text, *words.encode(prompt)]
     return parity.Answer(list(ids), "".join(piece.text for piece in speaker.stream(ids, Sampling(max_tokens=LONGEST))))
 
 

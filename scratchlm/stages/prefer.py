@@ -1,0 +1,81 @@
+"""prefer: learn from pairs which answer is the better one (DPO). Leaves ``preferred/``."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from scratchlm.batches.chat import PreferenceRows, encode_preference, read_preferences
+from scratchlm.core.artifact import Artifact, Draft, Home, sha256_of
+from scratchlm.core.errors import UsageError
+from scratchlm.core.journal import Journal
+from scratchlm.core.records import Preference
+from scratchlm.evals import mixture
+from scratchlm.evals.knowledge import KNOWLEDGE, read_knowledge
+from scratchlm.evals.preference import pair_logprobs
+from scratchlm.model import store
+from scratchlm.tokenizer import store as tokenizers
+from scratchlm.train.objectives import Better, PairItem
+from scratchlm.train.session import Session, Training
+
+
+class Config(Training):
+    """Which pairs, and how firmly they are learnt."""
+
+    pairs: str | None = None
+    """File of pairs, one JSON object per line; None: reference answers against plausible mistakes."""
+    epochs: float = Field(default=1.0, gt=0)
+    pairs_per_step: int = Field(default=16, ge=1)
+    beta: float = Field(default=0.1, gt=0)
+    """How far the policy may leave the reference for a unit of preference."""
+    anchor: float = Field(default=1.0, ge=0)
+    """Weight of the chosen answers' own likelihood, which holds the skills in place."""
+    sizes: dict[str, int] = mixture.PAIRS
+    """Pairs of each task."""
+
+
+def run(config: Config, home: Home, journal: Journal) -> Artifact:
+    """Tune the fine-tuned model on preferences, against a frozen copy of itself."""
+    start = home.open("sft")
+    inputs = {start.name: start.fingerprint} | _digest(config.pairs)
+    return home.build("preferred", config, inputs, lambda out: train(config, out, start, journal))
+
+
+def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None:
+    """All of preference tuning: pairs in, a model out."""
+    session = Session.open(out, config, journal)
+    tokenizer = tokenizers.load(start.path / "tokenizer")
+    (_, model), (_, frozen) = store.load(start.path), store.load(start.path)
+    encoded = [encode_preference(tokenizer, pair) for pair in preferences(config, start)]
+    rows = PreferenceRows(
+        encoded, context=model.config.context, pairs_per_batch=config.pairs_per_step, seed=config.seed, pad=tokenizer.end_of_text
+    )
+    session.journal.event("pairs", kept=len(rows.kept), dropped=rows.dropped)
+
+    def items(step: int) -> list[PairItem]:
+        batch = rows.batch(step)
+        with torch.no_grad():
+            return [PairItem(batch, pair_logprobs(frozen, batch, session.precision))]
+
+    steps = max(1, round(rows.steps(1) * config.epochs))
+    state = session.train(model, items, Better(model.logits, config.beta, config.anchor), steps=steps)
+    session.leave(state, start.path / "tokenizer")
+    shutil.copy(start.path / KNOWLEDGE, out.path / KNOWLEDGE)
+    out.count(pairs=len(rows.kept), dropped_pairs=rows.dropped)
+
+
+def preferences(config: Config, start: Artifact) -> list[Preference]:
+    """The pairs to learn from."""
+    if config.pairs is not None:
+        return list(read_preferences(Path(config.pairs)))
+    return mixture.pairs(read_knowledge(start.path), config.seed, sizes=config.sizes)
+
+
+def _digest(pairs: str | None) -> dict[str, str]:
+    if pairs is None:
+        return {}
+    path = Path(pairs)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file. Give --pairs a file of preference pairs, one JSON object per line.")
+    return {"pairs": sha256_of(path)}

@@ -1,0 +1,117 @@
+"""reinforce: practise a skill whose answers can be checked, and do more of what was right (GRPO). Leaves ``reinforced/``."""
+
+import shutil
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from scratchlm.batches.chat import batch_of
+from scratchlm.core import seeds
+from scratchlm.core.artifact import Artifact, Draft, Home
+from scratchlm.core.config import nearest
+from scratchlm.core.errors import UsageError
+from scratchlm.core.journal import Journal
+from scratchlm.core.tensors import Batch
+from scratchlm.evals.knowledge import KNOWLEDGE, read_knowledge
+from scratchlm.evals.tasks import TASKS, Example, Task
+from scratchlm.generate.engine import Answer
+from scratchlm.generate.sample import Sampling
+from scratchlm.generate.speaker import Speaker
+from scratchlm.losses.likelihood import token_logprobs
+from scratchlm.losses.policy import group_advantages
+from scratchlm.model import attention, store
+from scratchlm.model.architectures import Model
+from scratchlm.parallel.precision import Precision
+from scratchlm.tokenizer import store as tokenizers
+from scratchlm.tokenizer.interface import Tokenizer
+from scratchlm.train.objectives import Rewarded, Rollouts
+from scratchlm.train.session import Session, Training
+
+
+class Config(Training):
+    """Which skill, and how it is practised."""
+
+    task: str = "letters"
+    """A row of TASKS whose score is the reward."""
+    steps: int = Field(default=60, ge=1)
+    prompts: int = Field(default=16, ge=1)
+    """Problems in a step."""
+    group: int = Field(default=8, ge=2)
+    """Answers sampled to each problem; they are compared with each other."""
+    max_tokens: int = Field(default=48, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    clip: float | None = Field(default=1.0, gt=0)
+    ratio_clip: float = Field(default=0.2, gt=0)
+    """How far one step may move a token's probability ratio."""
+    kl: float = Field(default=0.05, ge=0)
+    """Weight of the divergence from the model at the start."""
+
+
+def run(config: Config, home: Home, journal: Journal) -> Artifact:
+    """Reinforce the newest of preferred and sft."""
+    if config.task not in TASKS:
+        raise UsageError(f"reinforce.task: no task '{config.task}'.{nearest(config.task, TASKS)}")
+    start = home.find("preferred") or home.open("sft")
+    return home.build("reinforced", config, [start], lambda out: train(config, out, start, journal))
+
+
+def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None:
+    """All of reinforcement: problems in, a model out."""
+    session = Session.open(out, config, journal)
+    tokenizer = tokenizers.load(start.path / "tokenizer")
+    (_, model), (_, frozen) = store.load(start.path), store.load(start.path)
+    task = TASKS[config.task](read_knowledge(start.path))
+    problems = task.train(config.seed, config.steps * config.prompts)
+    if not problems:
+        raise UsageError(f"reinforce.task: '{config.task}' has nothing to ask about this text. Choose another task.")
+
+    def items(step: int) -> list[Rollouts]:
+        asked = [problems[(step * config.prompts + place) % len(problems)] for place in range(config.prompts)]
+        return [rollouts(config, task, asked, Speaker(model, tokenizer, "policy"), frozen, session.precision, step)]
+
+    state = session.train(model, items, Rewarded(model.logits, config.ratio_clip, config.kl), steps=config.steps)
+    session.leave(state, start.path / "tokenizer")
+    shutil.copy(start.path / KNOWLEDGE, out.path / KNOWLEDGE)
+    out.count(task=config.task, rollouts=config.steps * config.prompts * config.group)
+
+
+def rollouts(
+    config: Config, task: Task, asked: Sequence[Example], policy: Speaker, frozen: Model, precision: Precision, step: int
+) -> Rollouts:
+    """Answers of the policy to each problem, several times each, with their rewards; the seed derives from the step."""
+    examples = [example for example in asked for _ in range(config.group)]
+    prompts = [policy.prompt_ids(example.messages) for example in examples]
+    seed = seeds.derive(config.seed, "rollout", step=step)
+    answers = policy.engine.generate(prompts, Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed))
+    rewards = [reward(task, example, answer, policy.tokenizer) for example, answer in zip(examples, answers, strict=True)]
+    batch = answered(prompts, answers, pad=policy.tokenizer.end_of_text)
+    advantages_PG = group_advantages(torch.tensor(rewards).view(len(asked), config.group))
+    with torch.no_grad():
+        sampled_BT = logprobs(policy.model, batch, precision)
+        reference_BT = logprobs(frozen, batch, precision)
+    return Rollouts(batch, sampled_BT, reference_BT, advantages_PG.view(-1, 1), sum(rewards))
+
+
+def reward(task: Task, example: Example, answer: Answer, tokenizer: Tokenizer) -> float:
+    """The task's own score; nothing for an answer that did not end by itself."""
+    return task.score(example, tokenizer.decode(answer.ids)) if answer.finish == "stop" else 0.0
+
+
+def answered(prompts: Sequence[Sequence[int]], answers: Sequence[Answer], *, pad: int) -> Batch:
+    """Each prompt with its answer in a row of its own; only sampled tokens weigh."""
+    rows = [
+        [([*prompt, *answer.ids], [False] * len(prompt) + [True] * len(answer.ids))]
+        for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+    return batch_of(rows, length=max(len(row[0][0]) for row in rows) - 1, pad=pad)
+
+
+def logprobs(model: Model, batch: Batch, precision: Precision) -> Float[Tensor, "B T"]:
+    """Log-probability of every target, computed as training computes it, so that the first ratio is exactly one."""
+    model.eval()
+    with precision.autocast():
+        x_BTD = model.features(batch.inputs.tokens_BT, batch.inputs.positions_BT, attention.packed(batch.inputs.segments_BT))
+        return token_logprobs(model.logits(x_BTD), batch.targets_BT)

@@ -1,0 +1,108 @@
+"""sft: learn to answer. Chats made from the corpus itself, or from a file; only answers are trained on. Leaves ``sft/``."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from scratchlm.batches.chat import ChatRows, Encoded, read_chats
+from scratchlm.core.artifact import Artifact, Draft, Home, sha256_of
+from scratchlm.core.errors import UsageError
+from scratchlm.core.journal import Journal
+from scratchlm.core.records import Conversation, Message
+from scratchlm.core.tensors import Every
+from scratchlm.corpus import record
+from scratchlm.evals.knowledge import KNOWLEDGE, learn
+from scratchlm.evals.mixture import SIZES, mixture
+from scratchlm.generate.sample import Sampling
+from scratchlm.generate.speaker import Speaker
+from scratchlm.model import store
+from scratchlm.model.architectures import Model
+from scratchlm.tokenizer import store as tokenizers
+from scratchlm.tokenizer import template
+from scratchlm.tokenizer.interface import Tokenizer
+from scratchlm.train.loop import Probe
+from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.session import Session, Training
+from scratchlm.train.state import TrainState
+
+
+class Config(Training):
+    """Which chats, and how often each is seen."""
+
+    chats: str | None = None
+    """File of conversations, one JSON object per line; None: made from the corpus."""
+    epochs: float = Field(default=3.0, gt=0)
+    """How often each chat is seen: the horizon."""
+    rows: int = Field(default=16, ge=1)
+    """Packed rows of the model's context in a step."""
+    facts: int = Field(default=600, ge=0)
+    """How many facts are taught: the most used functions, or the first headings of a folder."""
+    sizes: dict[str, int] = SIZES
+    """Chats of each task."""
+    sample_steps: int = Field(default=100, ge=1)
+
+
+def run(config: Config, home: Home, journal: Journal) -> Artifact:
+    """Fine-tune the base model on conversations."""
+    base, corpus = home.open("base"), home.open("corpus")
+    inputs = {made.name: made.fingerprint for made in (base, corpus)} | _digest(config.chats)
+    return home.build("sft", config, inputs, lambda out: train(config, out, base, corpus, journal))
+
+
+def train(config: Config, out: Draft, base: Artifact, corpus: Artifact, journal: Journal) -> None:
+    """All of fine-tuning: conversations in, a model out."""
+    session = Session.open(out, config, journal)
+    tokenizer = tokenizers.load(base.path / "tokenizer")
+    _, model = store.load(base.path)
+    chats = conversations(config, out, corpus)
+    rows = packed_rows(chats, tokenizer, model, config, session.journal)
+    steps = max(1, round(rows.steps(1) * config.epochs))
+    objective = NextToken(model.logits, head_parameters(model))
+    questions = [list(chat.messages[:1]) for chat in chats[:3]]
+    state = session.train(model, lambda step: [rows.batch(step)], objective, steps=steps, probes=(sample(config, tokenizer, questions),))
+    session.leave(state, base.path / "tokenizer")
+    out.count(chats=len(rows.kept), dropped_chats=rows.dropped, cut_chats=rows.cut)
+
+
+def conversations(config: Config, out: Draft, corpus: Artifact) -> list[Conversation]:
+    """The chats to learn from; what is taught is written down beside the model."""
+    kind = "python" if corpus.manifest.config.get("data") is None else "folder"
+    documents = record.read(corpus.path / "train.parquet")
+    knowledge = learn(documents, kind, facts=config.facts)
+    out.write_text(KNOWLEDGE, knowledge.model_dump_json(indent=1))
+    if config.chats is not None:
+        return list(read_chats(Path(config.chats)))
+    return mixture(knowledge, config.seed, sizes=config.sizes)
+
+
+def packed_rows(chats: list[Conversation], tokenizer: Tokenizer, model: Model, config: Config, journal: Journal) -> ChatRows:
+    """Chats as rows of the model's context, with a word on what did not fit."""
+    encoded: list[Encoded] = [template.encode(tokenizer, chat.messages) for chat in chats]
+    rows = ChatRows(encoded, context=model.config.context, rows_per_batch=config.rows, seed=config.seed, pad=tokenizer.end_of_text)
+    trained = sum(sum(mask) for _, mask in rows.kept)
+    kinds = Counter(chat.facts.get("task", "file") for chat in chats)
+    journal.event("chats", kept=len(rows.kept), dropped=rows.dropped, cut=rows.cut, answer_tokens=trained, kinds=dict(kinds))
+    return rows
+
+
+def sample(config: Config, tokenizer: Tokenizer, questions: list[list[Message]]) -> Probe:
+    """Greedy answers to a few questions, to see what is being learnt."""
+
+    def measure(state: TrainState) -> dict[str, Any]:
+        speaker = Speaker(state.model, tokenizer, "sft")
+        replies = speaker.replies(questions, Sampling(max_tokens=48))
+        lines = [f"{asked[-1].content} -> {reply.text}" for asked, reply in zip(questions, replies, strict=True)]
+        return {"prompt": "", "text": "\n".join(lines)}
+
+    return Probe("sample", Every(config.sample_steps), measure)
+
+
+def _digest(chats: str | None) -> dict[str, str]:
+    if chats is None:
+        return {}
+    path = Path(chats)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file. Give --chats a file of conversations, one JSON object per line.")
+    return {"chats": sha256_of(path)}
