@@ -10,7 +10,7 @@ import numpy as np
 
 def optimal_quintic(low: float, high: float) -> tuple[float, float, float]:
     """The odd quintic a x + b x³ + c x⁵ closest to 1 on [low, high], by Remez exchange."""
-    if 1 - 5e-6 <= low / high:
+    if low / high >= 1 - 5e-6:
         return (15 / 8 / high, -10 / 8 / high**3, 3 / 8 / high**5)
     q, r = (3 * low + high) / 4, (low + 3 * high) / 4
     error, old = np.inf, None

@@ -122,6 +122,10 @@ class PreferenceBatch:
 
     rows: Batch
 
+    def to(self, device: torch.device) -> "PreferenceBatch":
+        """The same on another device."""
+        return PreferenceBatch(self.rows.to(device))
+
     @property
     def pairs(self) -> int:
         return len(self.rows.targets_BT) // 2

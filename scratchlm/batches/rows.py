@@ -23,10 +23,11 @@ class TokenRows:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.rows_per_epoch < self.rows:
+        found = max(0, self.rows_per_epoch)
+        if found < self.rows:
             raise DataError(
-                f"shards: {self.shards.tokens} tokens give {max(0, self.rows_per_epoch)} rows of {self.context}, one step takes {self.rows}. "
-                "Give more text, or set a smaller pretrain.rows or model.context."
+                f"shards: {self.shards.tokens} tokens give {found} rows of {self.context}, one step takes {self.rows}. "
+                "Give more text, or set a smaller pretrain.rows or pretrain.model.context."
             )
 
     @property

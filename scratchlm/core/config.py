@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from scratchlm.core.errors import UsageError
 
-
 S = TypeVar("S", bound=BaseModel)
 
 

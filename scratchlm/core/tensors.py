@@ -30,6 +30,10 @@ class ModelInputs:
     segments_BT: Int[Tensor, "B T"]
     """Which document of the row a position belongs to; positions see only their own."""
 
+    def to(self, device: torch.device) -> "ModelInputs":
+        """The same on another device."""
+        return ModelInputs(self.tokens_BT.to(device), self.positions_BT.to(device), self.segments_BT.to(device))
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -39,6 +43,10 @@ class Batch:
     targets_BT: Int[Tensor, "B T"]
     weights_BT: Float[Tensor, "B T"]
     """0 where nothing is asked (padding, prompts)."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on another device."""
+        return Batch(self.inputs.to(device), self.targets_BT.to(device), self.weights_BT.to(device))
 
     @property
     def weight(self) -> float:
@@ -71,6 +79,10 @@ class LanguageModel(Protocol):
 @runtime_checkable
 class Item(Protocol):
     """One micro-batch of any objective."""
+
+    def to(self, device: torch.device) -> "Item":
+        """The same on the device that trains."""
+        ...
 
     @property
     def weight(self) -> float: ...

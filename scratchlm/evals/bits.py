@@ -1,7 +1,8 @@
 """Bits per byte of held-out text: how well a model predicts, whatever its tokenizer.
 
-Each document stands alone, opened by the end-of-text token. One longer than the context is read in windows that overlap by half, and only the
-newer half of each later window counts, so that every token but a document's first few is predicted from at least half a context.
+Each document stands alone, opened by the end-of-text token. One longer than the context is read in windows that overlap by half,
+and only the newer half of each later window counts, so that every token but a document's first few is predicted from at least half
+a context.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -85,12 +86,13 @@ def bits_of_documents(
 
 def _costs(model: Model, batch: Batch, precision: Precision) -> np.ndarray:
     """Bits of every weighted target, in its row and place."""
+    batch = batch.to(next(model.parameters()).device)
     inputs = batch.inputs
     with torch.inference_mode(), precision.autocast():
         x_BTD = model.features(inputs.tokens_BT, inputs.positions_BT, attention.packed(inputs.segments_BT))
         chunks = zip(x_BTD.split(2), batch.targets_BT.split(2), strict=True)
         logprobs_BT = torch.cat([token_logprobs(model.logits(x), targets) for x, targets in chunks])
-    return (-logprobs_BT * batch.weights_BT).double().numpy() / LN2
+    return (-logprobs_BT * batch.weights_BT).double().cpu().numpy() / LN2
 
 
 def bits_per_byte(bits: Sequence[float], found: Windows) -> Measured:

@@ -17,7 +17,7 @@ PAIRS = 32
 
 def pair_logprobs(model: Model, batch: PreferenceBatch, precision: Precision) -> PairLogprobs:
     """Summed log-probabilities of both answers of every pair, in nats."""
-    rows = batch.rows
+    rows = batch.rows.to(next(model.parameters()).device)
     model.eval()
     with precision.autocast():
         x_BTD = model.features(rows.inputs.tokens_BT, rows.inputs.positions_BT, attention.packed(rows.inputs.segments_BT))

@@ -21,8 +21,8 @@ class Cache:
     def attend(self, positions_BT: Int[Tensor, "B T"]) -> Attend:
         """Attention of new positions over themselves and all before them in their row; what they bring is stored."""
         S = int(positions_BT.max()) + 1
-        seen_B1TS = (torch.arange(S) <= positions_BT[..., None])[:, None]
-        row_B1 = torch.arange(positions_BT.shape[0])[:, None]
+        seen_B1TS = (torch.arange(S, device=positions_BT.device) <= positions_BT[..., None])[:, None]
+        row_B1 = torch.arange(positions_BT.shape[0], device=positions_BT.device)[:, None]
 
         def attend(layer: int, q_BTHC: Tensor, k_BTGC: Tensor, v_BTGC: Tensor) -> Tensor:
             keys, values = self._layer(layer, k_BTGC)

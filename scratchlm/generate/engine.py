@@ -49,6 +49,11 @@ class Engine:
     stop: frozenset[int]
     """Ids that end an answer."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights are."""
+        return next(self.model.parameters()).device
+
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Answer]:
         """An answer to each prompt. Row r draws from the stream of (seed, r), whatever stands beside it."""
         answers = [Answer() for _ in prompts]
@@ -76,7 +81,7 @@ class Engine:
         cache = Cache(rows=len(ids), length=max(limits))
         logits_BV = self._prefill(ids, cache)
         while active:
-            uniform_B = torch.stack([torch.rand((), generator=draws[row]) for row in active])
+            uniform_B = torch.stack([torch.rand((), generator=draws[row]) for row in active]).to(logits_BV.device)
             chosen_B = choose(logits_BV, uniform_B, sampling)
             logprobs_B = logits_BV.float().log_softmax(-1).gather(1, chosen_B[:, None])[:, 0]
             going = []
@@ -87,7 +92,7 @@ class Engine:
                 if finish is None:
                     going.append(place)
             if len(going) < len(active):
-                cache.keep(torch.tensor(going, dtype=torch.long))
+                cache.keep(torch.tensor(going, dtype=torch.long, device=logits_BV.device))
                 active = [active[place] for place in going]
             if active:
                 logits_BV = self._next([ids[row] for row in active], cache)
@@ -95,16 +100,16 @@ class Engine:
     def _prefill(self, ids: list[list[int]], cache: Cache) -> Tensor:
         """Scores of the token after each prompt. Padding behind a short prompt is overwritten before anything looks at it."""
         longest = max(len(prompt) for prompt in ids)
-        tokens_BT = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in ids])
-        positions_BT = torch.arange(longest).expand(len(ids), longest)
+        tokens_BT = torch.tensor([prompt + [0] * (longest - len(prompt)) for prompt in ids], device=self.device)
+        positions_BT = torch.arange(longest, device=self.device).expand(len(ids), longest)
         x_BTD = self.model.features(tokens_BT, positions_BT, cache.attend(positions_BT))
-        last_B = torch.tensor([len(prompt) - 1 for prompt in ids])
-        return self.model.logits(x_BTD[torch.arange(len(ids)), last_B])
+        last_B = torch.tensor([len(prompt) - 1 for prompt in ids], device=self.device)
+        return self.model.logits(x_BTD[torch.arange(len(ids), device=self.device), last_B])
 
     def _next(self, ids: list[list[int]], cache: Cache) -> Tensor:
         """Scores after the newest token of each row."""
-        tokens_BL: Int[Tensor, "B L"] = torch.tensor([_tail(row, 1 + self.model.lookback) for row in ids])
-        positions_BT = torch.tensor([[len(row) - 1] for row in ids])
+        tokens_BL: Int[Tensor, "B L"] = torch.tensor([_tail(row, 1 + self.model.lookback) for row in ids], device=self.device)
+        positions_BT = torch.tensor([[len(row) - 1] for row in ids], device=self.device)
         return self.model.logits(self.model.features(tokens_BL, positions_BT, cache.attend(positions_BT))[:, -1])
 
 

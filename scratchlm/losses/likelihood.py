@@ -51,7 +51,7 @@ def chunked_cross_entropy(
 
 
 def _in_chunks(head: Head, x_ND: Tensor, targets_N: Tensor, weights_N: Tensor, rows: int) -> Tensor:
-    total = torch.zeros((), dtype=torch.float32)
+    total = torch.zeros((), dtype=torch.float32, device=x_ND.device)
     for x, t, w in zip(x_ND.split(rows), targets_N.split(rows), weights_N.split(rows), strict=True):
         total = total - (token_logprobs(head(x), t) * w).sum()
     return total
@@ -60,7 +60,7 @@ def _in_chunks(head: Head, x_ND: Tensor, targets_N: Tensor, weights_N: Tensor, r
 class _Chunked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, head: Head, rows: int, x_ND: Tensor, targets_N: Tensor, weights_N: Tensor, *parameters: Tensor) -> Tensor:
-        total = torch.zeros((), dtype=torch.float32)
+        total = torch.zeros((), dtype=torch.float32, device=x_ND.device)
         x_grad_ND = torch.zeros_like(x_ND)
         sums = [torch.zeros_like(p) for p in parameters]
         for start in range(0, x_ND.shape[0], rows):

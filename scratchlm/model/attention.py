@@ -16,7 +16,7 @@ from scratchlm.core.tensors import Attend
 def allowed_by(segments_BT: Int[Tensor, "B T"]) -> Bool[Tensor, "B T S"]:
     """Which position may see which: not the future, and nothing of another segment."""
     T = segments_BT.shape[1]
-    causal_TS = torch.ones(T, T, dtype=torch.bool).tril()
+    causal_TS = torch.ones(T, T, dtype=torch.bool, device=segments_BT.device).tril()
     return causal_TS & (segments_BT[:, :, None] == segments_BT[:, None, :])
 
 

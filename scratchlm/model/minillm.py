@@ -48,7 +48,7 @@ class Config(Settings):
 
 def sinusoids(positions_BT: Int[Tensor, "B T"], width: int) -> Float[Tensor, "B T D"]:
     """Fixed positions: sines and cosines of wavelengths from 2π to 10,000·2π, section 3.5 of Vaswani et al. 2017."""
-    rates_K = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
+    rates_K = torch.exp(torch.arange(0, width, 2, dtype=torch.float32, device=positions_BT.device) * (-math.log(10000.0) / width))
     angles_BTK = positions_BT[..., None].float() * rates_K
     return torch.stack((angles_BTK.sin(), angles_BTK.cos()), dim=-1).flatten(-2)
 

@@ -25,7 +25,7 @@ class Rotation:
 
 def rotation(positions_BT: Int[Tensor, "B T"], channels: int, *, theta: float, dtype: torch.dtype = torch.float32) -> Rotation:
     """The rotation of each position; angles in float32 whatever ``dtype`` the result has."""
-    rates_K = theta ** (-torch.arange(0, channels, 2, dtype=torch.float32) / channels)
+    rates_K = theta ** (-torch.arange(0, channels, 2, dtype=torch.float32, device=positions_BT.device) / channels)
     angles_BTK = positions_BT[..., None].float() * rates_K
     cos_BT1C = torch.cat((angles_BTK.cos(), angles_BTK.cos()), dim=-1)[:, :, None]
     sin_BT1C = torch.cat((-angles_BTK.sin(), angles_BTK.sin()), dim=-1)[:, :, None]

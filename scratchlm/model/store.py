@@ -17,7 +17,7 @@ WEIGHTS, SHAPE = "model.safetensors", "model.json"
 
 def save_model(model: Model, path: Path) -> None:
     """Write weights and shape into the directory ``path``."""
-    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_atomically(path / WEIGHTS, save(weights, metadata={"format": "pt"}))
     write_atomically(path / SHAPE, (json.dumps(to_plain(model.config), indent=1) + "\n").encode())
 

@@ -1,8 +1,8 @@
 """Swift: everything that was shown to learn faster per second, where no stock reader has to follow.
 
-ReLU² (So et al. 2021, arXiv:2109.08668), queries and keys of length one, norms without gain, a hashed two-token embedding beside the plain one
-and value embeddings in every second layer (Zhou et al. 2024, arXiv:2410.17897), learned scalars on stream and skip, zero-initialised output
-projections, soft-capped logits (Gemma 2, arXiv:2408.00118).
+ReLU² (So et al. 2021, arXiv:2109.08668), queries and keys of length one, norms without gain, a hashed two-token embedding beside
+the plain one and value embeddings in every second layer (Zhou et al. 2024, arXiv:2410.17897), learned scalars on stream and skip,
+zero-initialised output projections, soft-capped logits (Gemma 2, arXiv:2408.00118).
 """
 
 from typing import Literal

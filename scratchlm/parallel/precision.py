@@ -21,14 +21,15 @@ class Precision:
     """In which dtype products are computed."""
 
     dtype: Dtype
+    device: str = "cpu"
 
     def autocast(self) -> AbstractContextManager:
         """A context in which matrix products run in ``dtype``."""
-        return torch.autocast("cpu", dtype=TORCH[self.dtype], enabled=self.dtype != "float32")
+        return torch.autocast(self.device, dtype=TORCH[self.dtype], enabled=self.dtype != "float32")
 
     def scaler(self) -> "torch.amp.GradScaler | None":
         """A loss scaler where small gradients would vanish: float16 only."""
-        return torch.amp.GradScaler("cpu") if self.dtype == "float16" else None
+        return torch.amp.GradScaler(self.device) if self.dtype == "float16" else None
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,15 @@ class Speeds:
         return "bfloat16" if self.bfloat16 >= GAIN_TO_SWITCH * self.float32 else "float32"
 
 
-def measured_speeds(*, rows: int = 2048, width: int = 512, seconds: float = 0.15) -> Speeds:
+def measured_speeds(device: str = "cpu", *, rows: int = 2048, width: int = 512, seconds: float = 0.15) -> Speeds:
     """Speeds of a product of (rows, width) by (width, width), the casts from float32 counted."""
-    a, b = torch.ones(rows, width), torch.ones(width, width)
+    a, b = torch.ones(rows, width, device=device), torch.ones(width, width, device=device)
 
     def rate(dtype: torch.dtype) -> float:
         a.to(dtype) @ b.to(dtype)
         start, done = time.perf_counter(), 0
         while (spent := time.perf_counter() - start) < seconds:
-            a.to(dtype) @ b.to(dtype)
+            float((a.to(dtype) @ b.to(dtype))[0, 0])  # reading a number waits for the device
             done += 1
         return 2e-9 * rows * width * width * done / spent
 

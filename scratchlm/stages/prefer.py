@@ -47,6 +47,7 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
     session = Session.open(out, config, journal)
     tokenizer = tokenizers.load(start.path / "tokenizer")
     (_, model), (_, frozen) = store.load(start.path), store.load(start.path)
+    frozen.to(session.world.device)
     encoded = [encode_preference(tokenizer, pair) for pair in preferences(config, start)]
     rows = PreferenceRows(
         encoded, context=model.config.context, pairs_per_batch=config.pairs_per_step, seed=config.seed, pad=tokenizer.end_of_text

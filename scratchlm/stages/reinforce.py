@@ -63,6 +63,7 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
     session = Session.open(out, config, journal)
     tokenizer = tokenizers.load(start.path / "tokenizer")
     (_, model), (_, frozen) = store.load(start.path), store.load(start.path)
+    frozen.to(session.world.device)
     task = TASKS[config.task](read_knowledge(start.path))
     problems = task.train(config.seed, config.steps * config.prompts)
     if not problems:
@@ -112,6 +113,7 @@ def answered(prompts: Sequence[Sequence[int]], answers: Sequence[Answer], *, pad
 def logprobs(model: Model, batch: Batch, precision: Precision) -> Float[Tensor, "B T"]:
     """Log-probability of every target, computed as training computes it, so that the first ratio is exactly one."""
     model.eval()
+    batch = batch.to(next(model.parameters()).device)
     with precision.autocast():
         x_BTD = model.features(batch.inputs.tokens_BT, batch.inputs.positions_BT, attention.packed(batch.inputs.segments_BT))
         return token_logprobs(model.logits(x_BTD), batch.targets_BT)

@@ -45,9 +45,9 @@ class Keeper:
         for stale in (draft, final):
             if stale.exists():
                 shutil.rmtree(stale)
-        weights = {name: tensor.detach().contiguous() for name, tensor in state.model.state_dict().items()}
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.model.state_dict().items()}
         write_atomically(draft / "weights.safetensors", save(weights))
-        write_atomically(draft / "optimizer.safetensors", save({name: t.contiguous() for name, t in state.optimizer_tensors()}))
+        write_atomically(draft / "optimizer.safetensors", save({name: t.cpu().contiguous() for name, t in state.optimizer_tensors()}))
         write_atomically(draft / "state.json", json.dumps(_plain(state)).encode())
         facts = {name: fact.model_dump() for name, fact in facts_of(draft).items()}
         write_atomically(draft / MANIFEST, json.dumps(facts).encode())

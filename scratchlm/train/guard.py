@@ -1,7 +1,7 @@
 """A thin guard: a step whose loss or gradient norm is not finite, or far above its recent ones, never updates the model.
 
-Six standard deviations over a window of 128 steps, as OLMo 2 skips steps (arXiv:2501.00656); here the window is part of the saved state, and
-a non-finite value is never multiplied into anything.
+Six standard deviations over a window of 128 steps, as OLMo 2 skips steps (arXiv:2501.00656); here the window is part of the saved
+state, and a non-finite value is never multiplied into anything.
 """
 
 import math

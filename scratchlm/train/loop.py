@@ -96,7 +96,9 @@ def update(state: TrainState, micro: Sequence[Item], objective: Objective, plan:
     loss_sum, sums = 0.0, Counter[str]()
     state.model.train()
     for item in micro:
-        part, facts = backward(state, item, objective, plan.precision, scale=world.data_ranks / max(weight, 1e-9))
+        part, facts = backward(
+            state, item.to(torch.device(world.device)), objective, plan.precision, scale=world.data_ranks / max(weight, 1e-9)
+        )
         loss_sum += part
         sums.update({name: float(value) for name, value in facts.items()})
     loss = world.sum(loss_sum) / max(weight, 1e-9)

@@ -41,6 +41,10 @@ class PairItem:
     batch: PreferenceBatch
     reference: PairLogprobs
 
+    def to(self, device: torch.device) -> "PairItem":
+        """The same on another device."""
+        return PairItem(self.batch.to(device), PairLogprobs(self.reference.chosen_P.to(device), self.reference.rejected_P.to(device)))
+
     @property
     def weight(self) -> float:
         return self.batch.weight
@@ -97,6 +101,11 @@ class Rollouts:
     rewards: float
     """Sum over the rollouts."""
 
+    def to(self, device: torch.device) -> "Rollouts":
+        """The same on another device."""
+        moved = (t.to(device) for t in (self.sampled_BT, self.reference_BT, self.advantages_B1))
+        return Rollouts(self.batch.to(device), *moved, rewards=self.rewards)
+
     @property
     def weight(self) -> float:
         return self.batch.weight
@@ -108,7 +117,7 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Rewarded:
-    """GRPO: more of what did better than its siblings, normalised over all sampled tokens of the step (Yu et al. 2025, arXiv:2503.14476)."""
+    """GRPO: more of what did better than its siblings, over all sampled tokens of the step (Yu et al. 2025, arXiv:2503.14476)."""
 
     head: Head
     clip: float

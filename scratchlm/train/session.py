@@ -18,7 +18,7 @@ from scratchlm.model.architectures import Model, parameters_of
 from scratchlm.optim import OptimizerConfig, adamw
 from scratchlm.optim.schedule import Cosine, ScheduleConfig, factor
 from scratchlm.parallel.precision import Dtype, Precision, measured_speeds
-from scratchlm.parallel.world import World
+from scratchlm.parallel.world import World, best_device
 from scratchlm.report.tensorboard import tensorboard_view
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.loop import Items, Objective, Plan, Probe, fit
@@ -34,6 +34,8 @@ class Training(Settings):
     schedule: ScheduleConfig = Field(default=Cosine(), discriminator="kind")
     clip: float | None = Field(default=1.0, gt=0)
     """Gradient norm above which gradients are scaled down; None: never."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where training runs; auto takes cuda where there is one."""
     dtype: Literal["auto"] | Dtype = "auto"
     """Of matrix products; auto measures once whether bfloat16 is the faster one here."""
     checkpoint_steps: int | None = Field(default=None, ge=1)
@@ -46,6 +48,7 @@ class Training(Settings):
 class Decisions(Settings):
     """Choices made by measuring, frozen before the first step and read again on resume."""
 
+    device: str
     dtype: Dtype
     threads: int
     float32_gflops: float
@@ -74,11 +77,12 @@ class Session:
             decisions = decide(config)
             out.write_json(DECISIONS, json.loads(decisions.model_dump_json()))
             log.event("decisions", **decisions.model_dump())
-        return cls(out, config, World.start(decisions.threads), Precision(decisions.dtype), log)
+        return cls(out, config, World.start(decisions.threads, device=decisions.device), Precision(decisions.dtype, decisions.device), log)
 
     def train(self, model: Model, items: Items, objective: Objective, *, steps: int, probes: tuple[Probe, ...] = ()) -> TrainState:
         """Train ``model`` for ``steps`` steps, from its newest checkpoint if there is one."""
         config = self.config
+        model.to(self.world.device)
         state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=self.precision.scaler())
         keeper = Keeper(self.out.path / "checkpoints", steps=config.checkpoint_steps, minutes=config.checkpoint_minutes)
         if not keeper.restore(state, self.journal):
@@ -106,8 +110,10 @@ class Session:
 def decide(config: Training) -> Decisions:
     """Measure this machine; the dtype follows unless the recipe names one."""
     threads = torch.get_num_threads()
-    speeds = measured_speeds()
+    device = best_device() if config.device == "auto" else config.device
+    speeds = measured_speeds(device)
     return Decisions(
+        device=device,
         dtype=speeds.faster if config.dtype == "auto" else config.dtype,
         threads=threads,
         float32_gflops=round(speeds.float32, 1),

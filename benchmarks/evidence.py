@@ -1,0 +1,145 @@
+"""The runs behind the committed results: `laptop` with three seeds, and its controls.
+
+    python -m benchmarks.evidence --out runs/evidence [--seeds 3] [--data FOLDER]
+
+For each seed: the whole recipe; the architecture that is not the default (`swift`), pre-trained for the same time on the same shards; and
+continued fine-tuning for as long as reinforcement took, the control that reinforcement must beat. Everything goes through the command
+line, and what is finished is not run again. The table is written to scratchlm/report/evidence.json, which every report shows.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from scratchlm.core.artifact import sha256_of
+from scratchlm.core.journal import by_step, read
+from scratchlm.report.page import EVIDENCE
+
+SWIFT = {"kind": "swift", "layers": 3, "width": 192, "heads": 2, "head_dim": 96}
+T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+"""Student's t for a two-sided 95 % interval by number of seeds."""
+
+
+def scratchlm(*words: str) -> None:
+    """One command, as a user types it."""
+    print("$ scratchlm", *words, flush=True)
+    subprocess.run([sys.executable, "-m", "scratchlm", *words], check=True)
+
+
+def train_seconds(model: Path) -> float:
+    """Seconds that the training steps of a model took."""
+    return sum(event["seconds"] for event in by_step(model / "journal.jsonl", "step"))
+
+
+def tokens_per_second(model: Path) -> float:
+    """Median over its steps."""
+    return statistics.median(event["tokens_per_s"] for event in by_step(model / "journal.jsonl", "step"))
+
+
+def scores_of(home: Path) -> dict[str, Any]:
+    """What evaluation wrote."""
+    return json.loads((home / "scores" / "scores.json").read_text(encoding="utf-8"))
+
+
+def run_seed(out: Path, seed: int, data: list[str]) -> None:
+    """The recipe and its controls for one seed."""
+    home = out / f"laptop-{seed}"
+    scratchlm("run", "laptop", "--seed", str(seed), "--home", str(home), *data)
+    swift_control(out, home, seed, data)
+    sft_control(out, home, seed, data)
+
+
+def swift_control(out: Path, home: Path, seed: int, data: list[str]) -> None:
+    """The other architecture for the same seconds on the same shards: its speed is measured first, then its tokens are fixed."""
+    control = out / f"swift-{seed}"
+    given = [f"--from={name}={home / name}" for name in ("corpus", "tokenizer", "shards")]
+    model = f"pretrain.model={json.dumps(SWIFT)}"
+    pace = out / f"pace-{seed}"
+    if not (control / "base").exists():
+        scratchlm("pretrain", "laptop", "--seed", str(seed), "--home", str(pace), "--set", model, "--set", "pretrain.tokens=150000", *given)
+        tokens = round(train_seconds(home / "base") * tokens_per_second(pace / "base"))
+        words = ["--set", model, "--set", f"pretrain.tokens={tokens}"]
+        scratchlm("pretrain", "laptop", "--seed", str(seed), "--home", str(control), *words, *given)
+    if not (control / "scores").exists():
+        scratchlm("evaluate", "laptop", "--home", str(control), "--model", "base", *given)
+
+
+def sft_control(out: Path, home: Path, seed: int, data: list[str]) -> None:
+    """Fine-tuning that goes on for as many seconds as reinforcement took, at a tenth of its learning rate."""
+    control = out / f"continued-{seed}"
+    start = "preferred" if (home / "preferred").exists() else "sft"
+    given = [f"--from=base={home / start}", f"--from=corpus={home / 'corpus'}", f"--from=shards={home / 'shards'}"]
+    events = [event for event in read(home / "journal.jsonl") if event["event"] == "stage" and event.get("name") in ("sft", "reinforce")]
+    seconds = {event["name"]: event["seconds"] for event in events if event.get("state") == "finished" and not event["kept"]}
+    recipe = json.loads((home / "recipe.json").read_text(encoding="utf-8"))["recipe"]["sft"]
+    epochs = recipe["epochs"] * seconds["reinforce"] / seconds["sft"]
+    optimizer = recipe["optimizer"] | {name: value / 10 for name, value in recipe["optimizer"].items() if name.endswith("lr")}
+    if not (control / "scores").exists():
+        words = ["--set", f"sft.epochs={epochs:.3f}", "--set", f"sft.optimizer={json.dumps(optimizer)}"]
+        scratchlm("sft", "laptop", "--seed", str(seed), "--home", str(control), *words, *given)
+        scratchlm("evaluate", "laptop", "--home", str(control), "--model", "sft", *given)
+
+
+def summary(values: Sequence[float], *, share: bool) -> str:
+    """Mean over seeds with its 95 % interval, and the values."""
+    mean = statistics.fmean(values)
+    half = T95[len(values)] * statistics.stdev(values) / len(values) ** 0.5 if len(values) in T95 else float("nan")
+    unit, digits = (100, 1) if share else (1, 3)
+    each = ", ".join(f"{unit * value:.{digits}f}" for value in values)
+    return f"{unit * mean:.{digits}f} ± {unit * half:.{digits}f}  ({each})"
+
+
+def table(out: Path, seeds: Sequence[int]) -> list[dict[str, str]]:
+    """A row per measure: the mean of every arm over the seeds."""
+    runs = [scores_of(out / f"laptop-{seed}") for seed in seeds]
+    arms = {name: [run["models"][name] for run in runs] for name in runs[0]["models"]}
+    arms["continued sft"] = [scores_of(out / f"continued-{seed}")["models"]["sft"] for seed in seeds]
+    arms["swift base"] = [scores_of(out / f"swift-{seed}")["models"]["base"] for seed in seeds]
+    measures = list(dict.fromkeys(name for arm in arms.values() for name in arm[0]))
+    rows = []
+    for measure in measures:
+        row = {"measure": measure}
+        for arm, found in arms.items():
+            values = [each[measure]["value"] for each in found if measure in each]
+            row[arm] = summary(values, share=measure != "bits_per_byte") if values else "–"
+        rows.append(row)
+    for name in ("ngram", "xz", "zstd"):
+        values = [run["baselines"][name] for run in runs]
+        numbers = [value["value"] if isinstance(value, dict) else value for value in values]
+        rows.append({"measure": f"{name} (bits per byte)", **dict.fromkeys(arms, "–"), "base": summary(numbers, share=False)})
+    return rows
+
+
+def main() -> None:
+    """Run what is missing and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/evidence"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--table-only", action="store_true")
+    asked = parser.parse_args()
+    seeds = range(asked.seeds)
+    data = ["--data", str(asked.data)] if asked.data else []
+    for seed in () if asked.table_only else seeds:
+        run_seed(asked.out, seed, data)
+    decisions = json.loads((asked.out / "laptop-0" / "base" / "decisions.json").read_text(encoding="utf-8"))
+    found = {
+        "date": date.today().isoformat(),
+        "machine": f"{platform.machine()}, {decisions['threads']} threads, {decisions['dtype']}, torch {decisions['torch']}",
+        "recipe": sha256_of(asked.out / "laptop-0" / "recipe.json")[:12],
+        "rows": table(asked.out, seeds),
+    }
+    EVIDENCE.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for row in found["rows"]:
+        print("  ".join(f"{name}: {value}" for name, value in row.items()))
+
+
+if __name__ == "__main__":
+    main()
