@@ -190,8 +190,11 @@ def test_the_newest_model_speaks_unless_another_is_wanted(tmp_path: Path):
         newest_model(Home(tmp_path / "nowhere"), None)
 
 
-def test_examples_are_what_the_model_was_watched_with(tmp_path: Path):
-    assert examples(newest_model(home_of(tmp_path, "sft"), None)) == ["What is `len`?", "And sum?"]
+def test_examples_are_the_questions_that_stand_beside_the_model(tmp_path: Path):
+    model = newest_model(home_of(tmp_path, "sft"), None)
+    assert examples(model) == []
+    (model.path / "examples.json").write_text('["What is `len`?", "And sum?", "3 + 4?"]')
+    assert examples(model, most=2) == ["What is `len`?", "And sum?"]
 
 
 def test_with_a_prompt_only_the_answer_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -77,9 +77,9 @@ def test_each_fact_comes_in_several_phrasings_before_one_returns():
 def test_any_module_that_has_a_name_is_right():
     task = TASKS["modules"](PYTHON)
     example = next(e for e in task.test(1, 100) if e.facts["name"] == "make_1")
-    assert example.answer == "`make_1` is in the `math` module."
-    assert task.score(example, "`make_1` is in the `cmath` module.") == 1.0
-    assert task.score(example, "`make_1` is in the `json` module.") == 0.0
+    assert example.answer == "In the `math` module."
+    assert task.score(example, "In the `cmath` module.") == 1.0
+    assert task.score(example, "In the `json` module.") == 0.0
 
 
 def test_refusals_are_right_for_unknown_names_and_wrong_for_taught_ones():

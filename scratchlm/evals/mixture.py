@@ -11,17 +11,19 @@ from scratchlm.evals.tasks import TASKS
 IDENTITY = "identity"
 SIZES = {
     "facts": 3600,
-    "modules": 1200,
+    "modules": 1800,
     "unknown": 700,
-    "addition": 900,
+    "addition": 1000,
     "reverse": 900,
-    "sort": 900,
+    "sort": 1000,
     "letters": 700,
-    "spell": 500,
+    "spell": 1500,
     IDENTITY: 100,
 }
 """Chats of each kind in the laptop recipe; a kind with nothing to ask gives fewer."""
 PAIRS = {"facts": 600, "modules": 200, "addition": 300, "reverse": 300, "sort": 300, "letters": 300}
+
+SHOWN = ("facts", "modules", "addition", "sort", "reverse")
 
 KNOWS = {"python": "I know some of Python's library", "folder": "I know some of the texts I was trained on"}
 EXAMPLES = {
@@ -68,6 +70,12 @@ def pairs(knowledge: Knowledge, seed: int, *, sizes: Mapping[str, int] = PAIRS, 
         found += [task.preference(example, seed) for example in examples]
     random.Random(seeds.derive(seed, "pairs", test=test)).shuffle(found)
     return found
+
+
+def first_questions(knowledge: Knowledge, seed: int) -> list[str]:
+    """One question of each skill in a phrasing never trained, the most used fact first: what to try on the finished model."""
+    asked = [TASKS[name](knowledge).test(seed, 1) for name in SHOWN]
+    return [example.messages[-1].content for examples in asked for example in examples]
 
 
 def identity(kind: Kind, count: int) -> list[Conversation]:

@@ -66,11 +66,11 @@ def hashed_pairs(tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"]
 class Block(nn.Module):
     """Attention and a squared-ReLU feed-forward; ``mix`` weighs the stream against the embedding it began as."""
 
-    def __init__(self, width: int, *, heads: int, head_dim: int, dropout: float) -> None:
+    def __init__(self, width: int, *, heads: int, head_dim: int, with_values: bool, dropout: float) -> None:
         super().__init__()
         self.head_dim = head_dim
         self.mix = nn.Parameter(torch.empty(2))
-        self.value_mix = nn.Parameter(torch.empty(1))
+        self.value_mix = nn.Parameter(torch.empty(1)) if with_values else None
         self.query = nn.Linear(width, heads * head_dim, bias=False)
         self.key = nn.Linear(width, heads * head_dim, bias=False)
         self.value = nn.Linear(width, heads * head_dim, bias=False)
@@ -83,7 +83,7 @@ class Block(nn.Module):
         self,
         x_BTD: Float[Tensor, "B T D"],
         first_BTD: Float[Tensor, "B T D"],
-        values_BTHC: Float[Tensor, "B T HC"] | None,
+        values_BTHC: Float[Tensor, "B T HC"],
         layer: int,
         rotate: Rotation,
         attend: Attend,
@@ -92,7 +92,7 @@ class Block(nn.Module):
         x_BTD = self.mix[0] * x_BTD + self.mix[1] * first_BTD
         seen_BTD = normalised(x_BTD)
         q_BTHC, k_BTHC, v_BTHC = (part(seen_BTD).view(B, T, -1, self.head_dim) for part in (self.query, self.key, self.value))
-        if values_BTHC is not None:
+        if self.value_mix is not None:
             v_BTHC = v_BTHC + (self.value_mix * values_BTHC).to(v_BTHC.dtype).view_as(v_BTHC)
         q_BTHC, k_BTHC = (rotate(normalised(t)).to(v_BTHC.dtype) for t in (q_BTHC, k_BTHC))
         x_BTD = x_BTD + self.dropout(self.output(attend(layer, q_BTHC, k_BTHC, v_BTHC).reshape(B, T, -1)))
@@ -113,7 +113,8 @@ class Model(nn.Module):
         self.value_embedding = nn.Embedding(config.vocab, inner)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(
-            Block(config.width, heads=config.heads, head_dim=config.head_dim, dropout=config.dropout) for _ in range(config.layers)
+            Block(config.width, heads=config.heads, head_dim=config.head_dim, with_values=layer % 2 == 0, dropout=config.dropout)
+            for layer in range(config.layers)
         )
         self.head = nn.Linear(config.width, config.vocab, bias=False)
 
@@ -126,7 +127,7 @@ class Model(nn.Module):
         values_BTHC = self.value_embedding(own_BT)
         x_BTD = first_BTD
         for layer, block in enumerate(self.layers):
-            x_BTD = block(x_BTD, first_BTD, values_BTHC if layer % 2 == 0 else None, layer, rotate, attend)
+            x_BTD = block(x_BTD, first_BTD, values_BTHC, layer, rotate, attend)
         return normalised(x_BTD)
 
     def logits(self, x_BTD: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:

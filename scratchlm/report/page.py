@@ -96,5 +96,8 @@ def _tokenizer(artifact: Artifact | None) -> dict[str, Any] | None:
 
 
 def _answers(artifact: Artifact | None) -> list[dict[str, Any]]:
+    """Answers of the newest model that gave any: the one a reader would talk to."""
     found = gather.plain(artifact.path / "answers.json") if artifact else None
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    by_model = {name: [row for row in rows if row.get("model") == name] for name in MODELS}
+    return next((by_model[name] for name in reversed(MODELS) if by_model[name]), rows)

@@ -1,12 +1,14 @@
 """Which model speaks: the newest one of a run, or the one that was asked for; and what one might ask it."""
 
-from scratchlm.core import journal
+import json
+
 from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.config import nearest
 from scratchlm.core.errors import ArtifactError, UsageError
 
 MODELS = ("reinforced", "preferred", "sft", "base")
 """Artifacts that hold a model, the newest first."""
+EXAMPLES = "examples.json"
 UNTAUGHT = "base"
 """It continues text; it was never shown a conversation."""
 
@@ -23,7 +25,7 @@ def newest_model(home: Home, wanted: str | None) -> Artifact:
     return found
 
 
-def examples(model: Artifact, *, most: int = 4, longest: int = 90) -> list[str]:
-    """Prompts that the model was watched with while it learned, as they stand in its journal: good first questions."""
-    prompts = (str(event.get("prompt", "")).strip() for event in journal.read(model.path / "journal.jsonl") if event["event"] == "sample")
-    return [prompt for prompt in dict.fromkeys(prompts) if 0 < len(prompt) <= longest and "<|" not in prompt][:most]
+def examples(model: Artifact, *, most: int = 4) -> list[str]:
+    """Good first questions, as the stage that taught the model wrote them beside it; none for a base model."""
+    path = model.path / EXAMPLES
+    return json.loads(path.read_text(encoding="utf-8"))[:most] if path.exists() else []

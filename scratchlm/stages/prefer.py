@@ -15,6 +15,7 @@ from scratchlm.evals import mixture
 from scratchlm.evals.knowledge import KNOWLEDGE, read_knowledge
 from scratchlm.evals.preference import pair_logprobs
 from scratchlm.model import store
+from scratchlm.serve.choose import EXAMPLES
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.train.objectives import Better, PairItem
 from scratchlm.train.session import Session, Training
@@ -62,7 +63,8 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
     steps = max(1, round(rows.steps(1) * config.epochs))
     state = session.train(model, items, Better(model.logits, config.beta, config.anchor), steps=steps)
     session.leave(state, start.path / "tokenizer")
-    shutil.copy(start.path / KNOWLEDGE, out.path / KNOWLEDGE)
+    for name in (KNOWLEDGE, EXAMPLES):
+        shutil.copy(start.path / name, out.path / name)
     out.count(pairs=len(rows.kept), dropped_pairs=rows.dropped)
 
 

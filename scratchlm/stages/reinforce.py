@@ -25,6 +25,7 @@ from scratchlm.losses.policy import group_advantages
 from scratchlm.model import attention, store
 from scratchlm.model.architectures import Model
 from scratchlm.parallel.precision import Precision
+from scratchlm.serve.choose import EXAMPLES
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer.interface import Tokenizer
 from scratchlm.train.objectives import Rewarded, Rollouts
@@ -75,7 +76,8 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
 
     state = session.train(model, items, Rewarded(model.logits, config.ratio_clip, config.kl), steps=config.steps)
     session.leave(state, start.path / "tokenizer")
-    shutil.copy(start.path / KNOWLEDGE, out.path / KNOWLEDGE)
+    for name in (KNOWLEDGE, EXAMPLES):
+        shutil.copy(start.path / name, out.path / name)
     out.count(task=config.task, rollouts=config.steps * config.prompts * config.group)
 
 

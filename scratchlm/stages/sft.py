@@ -10,15 +10,16 @@ from scratchlm.batches.chat import ChatRows, Encoded, read_chats
 from scratchlm.core.artifact import Artifact, Draft, Home, sha256_of
 from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal
-from scratchlm.core.records import Conversation, Message
+from scratchlm.core.records import Conversation
 from scratchlm.core.tensors import Every
 from scratchlm.corpus import record
 from scratchlm.evals.knowledge import KNOWLEDGE, learn
-from scratchlm.evals.mixture import SIZES, mixture
+from scratchlm.evals.mixture import SIZES, first_questions, mixture
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.model import store
 from scratchlm.model.architectures import Model
+from scratchlm.serve.choose import EXAMPLES
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer import template
 from scratchlm.tokenizer.interface import Tokenizer
@@ -33,7 +34,7 @@ class Config(Training):
 
     chats: str | None = None
     """File of conversations, one JSON object per line; None: made from the corpus."""
-    epochs: float = Field(default=3.0, gt=0)
+    epochs: float = Field(default=4.0, gt=0)
     """How often each chat is seen: the horizon."""
     rows: int = Field(default=16, ge=1)
     """Packed rows of the model's context in a step."""
@@ -60,8 +61,8 @@ def train(config: Config, out: Draft, base: Artifact, corpus: Artifact, journal:
     rows = packed_rows(chats, tokenizer, model, config, session.journal)
     steps = max(1, round(rows.steps(1) * config.epochs))
     objective = NextToken(model.logits, head_parameters(model))
-    questions = [list(chat.messages[:1]) for chat in chats[:3]]
-    state = session.train(model, lambda step: [rows.batch(step)], objective, steps=steps, probes=(sample(config, tokenizer, questions),))
+    probes = (sample(config, tokenizer, chats),)
+    state = session.train(model, lambda step: [rows.batch(step)], objective, steps=steps, probes=probes)
     session.leave(state, base.path / "tokenizer")
     out.count(chats=len(rows.kept), dropped_chats=rows.dropped, cut_chats=rows.cut)
 
@@ -72,6 +73,7 @@ def conversations(config: Config, out: Draft, corpus: Artifact) -> list[Conversa
     documents = record.read(corpus.path / "train.parquet")
     knowledge = learn(documents, kind, facts=config.facts)
     out.write_text(KNOWLEDGE, knowledge.model_dump_json(indent=1))
+    out.write_json(EXAMPLES, first_questions(knowledge, config.seed))
     if config.chats is not None:
         return list(read_chats(Path(config.chats)))
     return mixture(knowledge, config.seed, sizes=config.sizes)
@@ -87,14 +89,13 @@ def packed_rows(chats: list[Conversation], tokenizer: Tokenizer, model: Model, c
     return rows
 
 
-def sample(config: Config, tokenizer: Tokenizer, questions: list[list[Message]]) -> Probe:
-    """Greedy answers to a few questions, to see what is being learnt."""
+def sample(config: Config, tokenizer: Tokenizer, chats: list[Conversation]) -> Probe:
+    """A greedy answer to the first question of another chat each time, to see what is being learnt."""
 
     def measure(state: TrainState) -> dict[str, Any]:
-        speaker = Speaker(state.model, tokenizer, "sft")
-        replies = speaker.replies(questions, Sampling(max_tokens=48))
-        lines = [f"{asked[-1].content} -> {reply.text}" for asked, reply in zip(questions, replies, strict=True)]
-        return {"prompt": "", "text": "\n".join(lines)}
+        (question, *_) = chats[state.step // config.sample_steps % len(chats)].messages
+        reply = Speaker(state.model, tokenizer, "sft").reply([question], Sampling(max_tokens=64))
+        return {"prompt": question.content, "text": f"\n{reply.text}"}
 
     return Probe("sample", Every(config.sample_steps), measure)
 

@@ -66,7 +66,8 @@ MODULES = {
         test='Tell me the document that has "{name}".',
     ),
 }
-MODULE_ANSWER = {"python": "`{name}` is in the `{module}` module.", "folder": '"{name}" is in "{module}".'}
+# The name is not said again: answers that had to copy it were right half as often after the same training.
+MODULE_ANSWER = {"python": "In the `{module}` module.", "folder": 'In "{module}".'}
 
 
 def facts(knowledge: Knowledge) -> Task:

@@ -1,7 +1,9 @@
-"""Skills on the letters of a word: spell it, reverse it, sort it, count a letter. Each answer spells the word first.
+"""Skills on the letters of a word: spell it, reverse it, sort it, count a letter.
 
-Why spelled: a tokenizer sees pieces of several letters, but a letter after a space is a piece of its own. Before spelling,
-letter counts were never learned: "1", right three times in four, was said always; so the counts are balanced too.
+A tokenizer sees pieces of several letters, but a letter after a space is a piece of its own. So words to be reversed, sorted or counted
+in are asked letter by letter; `spell` alone asks for the letters of a whole word, which a model must have learnt piece by piece. Asked
+with whole words, a small model learnt addition in a minute and none of these (0 to 3 %). Letter counts go through the word letter by
+letter, and are balanced: before, "1", right three times in four, was said always.
 """
 
 import random
@@ -24,33 +26,33 @@ SPELL = Phrasings(
 )
 REVERSE = Phrasings(
     train=(
-        'Reverse "{word}".',
-        'reverse the word "{word}"',
-        'Write "{word}" in reverse.',
-        'What is "{word}" in reverse?',
-        'Reverse the letters of "{word}".',
+        "Reverse the letters {letters}",
+        "reverse {letters}",
+        "Write {letters} in reverse.",
+        "What is {letters} in reverse?",
+        "Say the letters {letters} from last to first.",
     ),
-    test='Give me the reverse of "{word}".',
+    test="Give me the reverse of {letters}",
 )
 SORT = Phrasings(
     train=(
-        'Sort the letters of "{word}".',
-        'sort "{word}"',
-        'Put the letters of "{word}" in alphabetical order.',
-        'What are the letters of "{word}" in alphabetical order?',
-        'Sort "{word}" by letter.',
+        "Sort the letters {letters}",
+        "sort {letters}",
+        "Put the letters {letters} in alphabetical order.",
+        "What are the letters {letters} in alphabetical order?",
+        "Sort {letters} by the alphabet.",
     ),
-    test='Arrange the letters of "{word}" in alphabetical order.',
+    test="Arrange {letters} in alphabetical order.",
 )
 COUNT = Phrasings(
     train=(
-        'How many times does "{letter}" occur in "{word}"?',
-        'how many "{letter}" are in "{word}"?',
-        'Count the letter "{letter}" in "{word}".',
-        'How often is "{letter}" in "{word}"?',
-        'How many times is the letter "{letter}" in "{word}"?',
+        "How many times does {letter} occur in {letters}?",
+        "how many {letter} are in {letters}?",
+        "Count the letter {letter} in {letters}",
+        "How often is {letter} among {letters}?",
+        "How many times is the letter {letter} in {letters}?",
     ),
-    test='Count how often "{letter}" occurs in "{word}".',
+    test="Count how often {letter} occurs in {letters}",
 )
 MOST = 3
 """Largest count asked for."""
@@ -87,12 +89,12 @@ def _spelled(word: str) -> tuple[str, str]:
 
 
 def _reversed(word: str) -> tuple[str, str]:
-    return f"{' '.join(word)}: {' '.join(word[::-1])}", word[::-1]
+    return " ".join(word[::-1]), word[::-1]
 
 
 def _sorted(word: str) -> tuple[str, str]:
     ordered = "".join(sorted(word))
-    return f"{' '.join(word)}: {' '.join(ordered)}", ordered
+    return " ".join(ordered), ordered
 
 
 def _split_words(knowledge: Knowledge, *, test: bool) -> list[str]:
@@ -113,7 +115,7 @@ def _word_problems(name: str, knowledge: Knowledge, solve: Callable[[str], tuple
 
 def _word_problem(name: str, word: str, solve: Callable[[str], tuple[str, str]]) -> Problem:
     answer, result = solve(word)
-    return Problem(f"{name} {word}", {"word": word, "result": result}, answer)
+    return Problem(f"{name} {word}", {"word": word, "letters": " ".join(word), "result": result}, answer)
 
 
 def _count_problems(knowledge: Knowledge) -> Problems:
@@ -140,7 +142,7 @@ def _letter(word: str, wanted: int, chance: random.Random) -> str | None:
 
 
 def _count_problem(word: str, letter: str) -> Problem:
-    facts = {"word": word, "letter": letter, "result": str(word.count(letter))}
+    facts = {"word": word, "letters": " ".join(word), "letter": letter, "result": str(word.count(letter))}
     return Problem(f"letters {letter} {word}", facts, running_count(word, letter))
 
 

@@ -1,0 +1,299 @@
+"""What every architecture promises, and what each one is exactly."""
+
+import json
+import math
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import SHAPES, VOCAB, features, fresh, logits, random_tokens, tiny
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torch.testing import assert_close
+
+from scratchlm.core.errors import ArtifactError
+from scratchlm.core.tensors import LanguageModel, positions_of
+from scratchlm.export.huggingface import their_name
+from scratchlm.generate.cache import Cache
+from scratchlm.model import attention, minillm, qwen3, store, swift
+from scratchlm.model.architectures import ARCHITECTURES, parameters_of, shape_only
+from scratchlm.model.rotary import rotation
+
+ROUNDING = {"atol": 1e-5, "rtol": 1e-5}
+"""Sums of some dozen float32 products in another order."""
+every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
+
+
+def test_every_architecture_has_a_tiny_shape():
+    assert set(SHAPES) == set(ARCHITECTURES)
+    assert all(isinstance(fresh(name), LanguageModel) for name in SHAPES)
+
+
+@every_architecture
+def test_a_score_for_every_piece_at_every_position(name: str):
+    model = tiny(name)
+    x_BTD = features(model, random_tokens(2, 9))
+    assert x_BTD.shape == (2, 9, model.config.width)
+    assert model.logits(x_BTD).shape == (2, 9, VOCAB)
+
+
+@every_architecture
+def test_the_head_may_be_called_in_chunks(name: str):
+    model = tiny(name)
+    x_BTD = features(model, random_tokens(2, 9))
+    parts = [model.logits(part) for part in x_BTD.flatten(0, 1).split(5)]
+    assert_close(torch.cat(parts).view(2, 9, VOCAB), model.logits(x_BTD), **ROUNDING)
+
+
+@every_architecture
+def test_the_past_ignores_the_future(name: str):
+    model, tokens_BT = tiny(name), random_tokens(2, 13)
+    edited_BT = tokens_BT.clone()
+    edited_BT[:, 10:] = (edited_BT[:, 10:] + 1) % VOCAB
+    before, after = logits(model, tokens_BT), logits(model, edited_BT)
+    assert_close(before[:, :10], after[:, :10])
+    assert (before[:, 10:] != after[:, 10:]).any(-1).all()
+
+
+@every_architecture
+def test_the_future_remembers_the_past(name: str):
+    model, tokens_BT = tiny(name), random_tokens(2, 13)
+    edited_BT = tokens_BT.clone()
+    edited_BT[:, 0] = (edited_BT[:, 0] + 1) % VOCAB
+    assert (logits(model, tokens_BT) != logits(model, edited_BT)).any(-1).all()
+
+
+@every_architecture
+def test_packed_documents_do_not_see_each_other(name: str):
+    model, tokens_BT = tiny(name), random_tokens(2, 11)
+    segments_BT = torch.tensor([[0] * 4 + [1] * 7, [3] * 4 + [5] * 7])
+    together_BTD = features(model, tokens_BT, segments_BT)
+    assert_close(together_BTD[:, :4], features(model, tokens_BT[:, :4]), **ROUNDING)
+    assert_close(together_BTD[:, 4:], features(model, tokens_BT[:, 4:]), **ROUNDING)
+
+
+@every_architecture
+def test_the_newest_position_needs_only_its_lookback_and_a_cache(name: str):
+    model, tokens_BT = tiny(name), random_tokens(3, 12)
+    positions_BT = torch.arange(12).expand(3, 12)
+    cache = Cache(rows=3, length=12)
+    with torch.no_grad():
+        model.features(tokens_BT[:, :11], positions_BT[:, :11], cache.attend(positions_BT[:, :11]))
+        newest_BLT = tokens_BT[:, 11 - model.lookback :]
+        last_BTD = model.features(newest_BLT, positions_BT[:, 11:], cache.attend(positions_BT[:, 11:]))
+    assert_close(last_BTD, features(model, tokens_BT)[:, 11:], **ROUNDING)
+
+
+@every_architecture
+def test_every_parameter_has_a_name_of_its_own_and_learns(name: str):
+    model, tokens_BT = tiny(name), random_tokens(4, 15)
+    names = [name for name, _ in model.named_parameters()]
+    loss = F.cross_entropy(logits(model, tokens_BT[:, :-1]).flatten(0, 1), tokens_BT[:, 1:].flatten())
+    loss.backward()
+    silent = [name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.abs().sum() > 0]
+    assert len(set(names)) == len(names)
+    assert silent == []
+
+
+@every_architecture
+def test_weights_are_a_function_of_the_seed(name: str):
+    one, same, other = (fresh(name, seed=seed).state_dict() for seed in (4, 4, 5))
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    drawn = [key for key, weights in one.items() if weights.unique().numel() > 2]
+    assert drawn
+    assert not any(torch.equal(one[key], other[key]) for key in drawn)
+
+
+@every_architecture
+def test_dropout_acts_only_while_training(name: str):
+    model, tokens_BT = tiny(name, dropout=0.5), random_tokens(2, 9)
+    assert torch.equal(logits(model, tokens_BT), logits(tiny(name), tokens_BT))
+    model.train()
+    assert not torch.equal(logits(model, tokens_BT), logits(model, tokens_BT))
+
+
+@every_architecture
+def test_shapes_cost_no_memory(name: str):
+    model = shape_only(SHAPES[name])
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+    assert parameters_of(model) == parameters_of(fresh(name))
+
+
+@every_architecture
+def test_what_is_saved_comes_back(name: str, tmp_path: Path):
+    model, tokens_BT = tiny(name), random_tokens(2, 9)
+    store.save_model(model, tmp_path)
+    config, back = store.load(tmp_path)
+    assert config == model.config
+    assert back.state_dict().keys() == model.state_dict().keys()
+    assert torch.equal(logits(back, tokens_BT), logits(model, tokens_BT))
+
+
+@every_architecture
+def test_the_same_model_makes_the_same_bytes(name: str, tmp_path: Path):
+    for place in ("one", "other"):
+        store.save_model(tiny(name), tmp_path / place)
+    assert (tmp_path / "one" / store.WEIGHTS).read_bytes() == (tmp_path / "other" / store.WEIGHTS).read_bytes()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def reshaped(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"width": 16}))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        (store.WEIGHTS, Path.unlink),
+        (store.WEIGHTS, cut),
+        (store.WEIGHTS, lambda path: path.write_bytes(b"")),
+        (store.WEIGHTS, lambda path: path.write_bytes(b"junk " * 99)),
+        (store.SHAPE, Path.unlink),
+        (store.SHAPE, cut),
+        (store.SHAPE, lambda path: path.write_text('{"kind": "gpt9"}')),
+        (store.SHAPE, reshaped),
+    ],
+)
+def test_a_damaged_model_is_named(file: str, damage, tmp_path: Path):
+    store.save_model(tiny("qwen3"), tmp_path)
+    damage(tmp_path / file)
+    with pytest.raises(ArtifactError, match=r"no model can be read here .+ --again"):
+        store.load(tmp_path)
+
+
+@every_architecture
+def test_the_division_of_labour_speaks_of_parameters_that_exist(name: str):
+    row, model = ARCHITECTURES[name], fresh(name)
+    modules = {path.removesuffix(".weight"): parameter for path, parameter in model.named_parameters() if path.endswith(".weight")}
+    idle = [pattern for pattern in row.SHARDING if not any(fnmatch(module, pattern) for module in modules)]
+    assert idle == []
+    assert set(row.SHARDING.values()) <= {"columns", "rows", "vocabulary"}
+    cuts = {m: [p for p in row.SHARDING if fnmatch(m, p)] for m, w in modules.items() if w.ndim == 2 and m.startswith("layers.")}
+    assert all(len(patterns) == 1 for patterns in cuts.values()), cuts
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_every_parameter_of_qwen3_has_a_name_elsewhere(tied: bool):
+    names = [name for name, _ in fresh("qwen3", tied=tied).named_parameters()]
+    theirs = [their_name(name, qwen3.HF_NAMES) for name in names]
+    assert len(set(theirs)) == len(names)
+    assert ("lm_head.weight" in theirs) != tied
+
+
+def test_packed_attention_equals_the_formula():
+    generator = torch.Generator().manual_seed(6)
+    q_BTHC, k_BTGC, v_BTGC = (torch.randn(2, 7, heads, 5, generator=generator) for heads in (6, 2, 2))
+    for segments_BT in (torch.zeros(2, 7, dtype=torch.long), torch.tensor([[0, 0, 0, 1, 1, 2, 2], [4, 4, 4, 4, 4, 4, 5]])):
+        fast, plain = attention.packed(segments_BT), attention.reference(segments_BT)
+        # Fused softmax and written-out softmax round differently: 2e-6 is about eight steps of float32 at one.
+        assert_close(fast(0, q_BTHC, k_BTGC, v_BTGC), plain(0, q_BTHC, k_BTGC, v_BTGC), atol=2e-6, rtol=0)
+
+
+def test_attention_without_preference_is_the_mean_of_what_may_be_seen():
+    q_BTHC, k_BTGC = torch.zeros(1, 4, 2, 3), torch.randn(1, 4, 1, 3)
+    v_BTGC = torch.tensor([1.0, 3.0, 8.0, 2.0]).view(1, 4, 1, 1).expand(1, 4, 1, 3)
+    mixed_BTHC = attention.reference(torch.tensor([[0, 0, 1, 1]]))(0, q_BTHC, k_BTGC, v_BTGC)
+    assert_close(mixed_BTHC[0, :, 0, 0], torch.tensor([1.0, 2.0, 8.0, 5.0]))
+
+
+def test_positions_restart_with_each_segment():
+    segments_BT = torch.tensor([[0, 0, 1, 1, 1], [7, 8, 8, 9, 9]])
+    assert positions_of(segments_BT).tolist() == [[0, 1, 0, 1, 2], [0, 0, 1, 0, 1]]
+
+
+def test_rotated_scores_depend_on_distance_only():
+    q_C, k_C = torch.randn(2, 8, generator=torch.Generator().manual_seed(8)).double()
+
+    def score(asking: int, answering: int) -> Tensor:
+        rotate = rotation(torch.tensor([[asking, answering]]), 8, theta=100.0, dtype=torch.float64)
+        a, b = rotate(torch.stack((q_C, k_C))[None, :, None])[0, :, 0]
+        return a @ b
+
+    # Angles are made in float32 whatever the dtype: at position 500 they are off by some 3e-5.
+    assert_close(score(7, 3), score(504, 500), atol=1e-3, rtol=0)
+    assert_close(score(5, 5), q_C @ k_C)
+    assert abs(score(7, 3) - score(7, 4)) > 0.05
+
+
+def test_the_count_of_qwen3_is_a_formula():
+    c = qwen3.Config(vocab=101, layers=3, width=24, heads=6, kv_heads=2, head_dim=10, hidden=56)
+    attended = c.width * c.head_dim * (2 * c.heads + 2 * c.kv_heads) + 2 * c.head_dim
+    fed = 3 * c.width * c.hidden
+    count = c.vocab * c.width + c.layers * (attended + fed + 2 * c.width) + c.width
+    assert parameters_of(shape_only(c.model_copy(update={"tied": True}))) == count
+    assert parameters_of(shape_only(c)) == count + c.vocab * c.width
+
+
+def test_minillm_as_tutorials_have_it_counts_what_they_count():
+    V, L, D = 50257, 6, 288
+    attended = (3 * D * D + 3 * D) + (D * D + D)
+    fed = (4 * D * D + 4 * D) + (4 * D * D + D)
+    count = V * D + L * (attended + fed + 2 * 2 * D) + 2 * D + V * D
+    assert parameters_of(shape_only(minillm.Config())) == count == 34_943_040
+    assert minillm.Config().model_dump() == {
+        "kind": "minillm", "vocab": 50257, "context": 256, "layers": 6, "width": 288, "heads": 6, "dropout": 0.0,
+    }  # fmt: skip
+
+
+def minillm_written_out(model: minillm.Model, tokens_T: Tensor) -> Tensor:
+    """The tutorial's model as one formula per line."""
+    w, D, H = model.state_dict(), model.config.width, model.config.heads
+    T, C = len(tokens_T), D // H
+    positions_TD = torch.tensor([[f(t / 10000 ** (2 * i / D)) for i in range(D // 2) for f in (math.sin, math.cos)] for t in range(T)])
+    x = w["embedding.weight"][tokens_T] + positions_TD
+    for n in range(model.config.layers):
+        p = f"layers.{n}."
+        seen = F.layer_norm(x, (D,), w[p + "attention_norm.weight"], w[p + "attention_norm.bias"])
+        q, k, v = (seen @ w[p + "qkv.weight"].T + w[p + "qkv.bias"]).split(D, dim=-1)
+        heads = []
+        for h in range(H):
+            part = slice(h * C, (h + 1) * C)
+            scores = (q[:, part] @ k[:, part].T / math.sqrt(C)).masked_fill(torch.ones(T, T).triu(1) > 0, -math.inf)
+            heads.append(scores.softmax(-1) @ v[:, part])
+        x = x + torch.cat(heads, dim=-1) @ w[p + "output.weight"].T + w[p + "output.bias"]
+        seen = F.layer_norm(x, (D,), w[p + "feed_norm.weight"], w[p + "feed_norm.bias"])
+        up = seen @ w[p + "up.weight"].T + w[p + "up.bias"]
+        x = x + (0.5 * up * (1 + torch.erf(up / math.sqrt(2)))) @ w[p + "down.weight"].T + w[p + "down.bias"]
+    return F.layer_norm(x, (D,), w["norm.weight"], w["norm.bias"]) @ w["head.weight"].T
+
+
+def test_minillm_is_exactly_the_minimal_model():
+    model = tiny("minillm")
+    assert isinstance(model, minillm.Model)
+    tokens_BT = random_tokens(1, 11)
+    assert_close(logits(model, tokens_BT)[0], minillm_written_out(model, tokens_BT[0]), **ROUNDING)
+    assert "head.bias" not in model.state_dict()
+
+
+def test_a_fresh_qwen3_block_hands_on_what_it_was_given():
+    model, tokens_BT = fresh("qwen3").eval(), random_tokens(2, 9)
+    assert_close(features(model, tokens_BT), model.norm(model.embedding(tokens_BT)))
+
+
+def test_a_fresh_swift_says_nothing_and_never_shouts():
+    tokens_BT = random_tokens(2, 9)
+    assert logits(fresh("swift"), tokens_BT).abs().max() == 0
+    loud = tiny("swift")
+    with torch.no_grad():
+        loud.head.weight.mul_(1000)  # pyright: ignore[reportOptionalMemberAccess]
+    assert logits(loud, tokens_BT).abs().max() <= loud.config.softcap  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_pairs_are_hashed_within_their_document():
+    tokens_BT = random_tokens(1, 6)
+    positions_BT = torch.tensor([[0, 1, 2, 0, 1, 2]])
+    rows_BT = swift.hashed_pairs(tokens_BT, positions_BT, 31)
+    alone_BT = torch.cat([swift.hashed_pairs(tokens_BT[:, part], positions_BT[:, part], 31) for part in (slice(3), slice(3, 6))], dim=1)
+    assert torch.equal(rows_BT, alone_BT)
+    assert rows_BT[0, [0, 3]].tolist() == [0, 0]
+    assert ((rows_BT > 0) & (rows_BT < 31)).sum() == 4
+
+
+@pytest.mark.parametrize(("kind", "wrong"), [(qwen3, {"heads": 4, "kv_heads": 3}), (minillm, {"width": 10, "heads": 4})])
+def test_shapes_that_do_not_fit_are_refused(kind, wrong: dict[str, int]):
+    with pytest.raises(ValueError, match="must be a multiple"):
+        kind.Config(**wrong)
