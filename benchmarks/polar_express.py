@@ -13,8 +13,9 @@ def optimal_quintic(low: float, high: float) -> tuple[float, float, float]:
     if low / high >= 1 - 5e-6:
         return (15 / 8 / high, -10 / 8 / high**3, 3 / 8 / high**5)
     q, r = (3 * low + high) / 4, (low + 3 * high) / 4
-    error, old = np.inf, None
-    while old is None or abs(old - error) > 1e-15:
+    a = b = c = 0.0
+    error, old = np.inf, -np.inf
+    while abs(old - error) > 1e-15:
         old = error
         points = np.array([low, q, r, high])
         system = np.stack([points, points**3, points**5, np.array([1.0, -1.0, 1.0, -1.0])], axis=1)

@@ -169,11 +169,10 @@ class Made(Settings):
 
 def home_of(path: Path, *names: str) -> Home:
     """A run with these models, none of which could speak."""
-    home, samples = Home(path), ["What is `len`?", "What is `len`?", "<|im_start|>", "", "x" * 200, "And sum?"]
-    lines = [json.dumps({"event": "sample", "step": n, "prompt": prompt, "text": ""}) for n, prompt in enumerate(samples)]
+    home = Home(path)
 
     def make(draft: Draft) -> None:
-        draft.write_text("journal.jsonl", "\n".join([*lines, '{"event": "step"}']) + "\n")
+        draft.write_text("model.json", "{}")
 
     for name in names:
         home.build(name, Made(), [], make)

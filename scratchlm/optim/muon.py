@@ -81,7 +81,8 @@ class Muon(torch.optim.Optimizer):
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
         momenta = [self.state[p]["momentum"] for p in batch]
         averaged = torch.stack(momenta).lerp_(gradients, 1 - group["momentum"])
-        torch._foreach_copy_(momenta, list(averaged.unbind()))
+        for momentum, value in zip(momenta, averaged.unbind(), strict=True):
+            momentum.copy_(value)
         update = orthogonalised(gradients.lerp(averaged, group["momentum"]))
         # A tall matrix has more outputs than inputs; this keeps the change of each output the same size (Jordan et al. 2024).
         scale = max(1.0, update.shape[-2] / update.shape[-1]) ** 0.5

@@ -50,7 +50,7 @@ def measured_speeds(device: str = "cpu", *, rows: int = 2048, width: int = 512, 
     a, b = torch.ones(rows, width, device=device), torch.ones(width, width, device=device)
 
     def rate(dtype: torch.dtype) -> float:
-        a.to(dtype) @ b.to(dtype)
+        torch.mm(a.to(dtype), b.to(dtype))
         start, done = time.perf_counter(), 0
         while (spent := time.perf_counter() - start) < seconds:
             float((a.to(dtype) @ b.to(dtype))[0, 0])  # reading a number waits for the device

@@ -37,8 +37,9 @@ class Guard:
             self.in_a_row += 1
             return reason
         self.in_a_row = 0
-        self.losses.append(loss)
-        self.norms.append(grad_norm)
+        if grad_norm > 0:  # a step with nothing to learn (no answer better than another) is no measure for those that have
+            self.losses.append(loss)
+            self.norms.append(grad_norm)
         return None
 
     def to_plain(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ SKIPS_IN_A_ROW = 16
 """After so many a run is not learning any more, and says so."""
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What is asked of the model, in two parts, so that plain, sharded and pipelined steps run the same one."""
 
@@ -110,7 +111,7 @@ def update(state: TrainState, micro: Sequence[Item], objective: Objective, plan:
         state.scaler.update()
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
-    tokens = int(world.sum(sum(item.tokens for item in micro)))
+    tokens = int(world.sum(float(sum(item.tokens for item in micro))))
     means = {name: world.sum(value) / max(weight, 1e-9) for name, value in sums.items()}
     return {"loss": loss, "lr": lr, "grad_norm": norm, "weight": weight, "tokens": tokens} | means | ({"skipped": reason} if reason else {})
 
