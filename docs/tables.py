@@ -123,7 +123,9 @@ def parts() -> Iterator[str]:
     yield table(("tokenizer", "what it is", "rows at least"), ((code(n), first(documents[n]), r.fewest) for n, r in TOKENIZERS.items()))
     yield "## Filters\n\nThe limit is that for web pages; other kinds of text have milder ones (`PROFILES` in `corpus/filters.py`).\n"
     yield "A limit is changed with `--set corpus.thresholds.NAME=NUMBER`.\n"
-    yield table(("filter", "what it refuses", "limit"), ((code(name), first(row.__doc__), f"{WEB[name]:g}") for name, row in FILTERS.items()))
+    yield table(
+        ("filter", "what it refuses", "limit"), ((code(name), first(row.__doc__), f"{WEB[name]:g}") for name, row in FILTERS.items())
+    )
     yield "## Tasks\n\nWhat an assistant is taught and asked; the score of a task is also a reward: `--set reinforce.task=NAME`.\n"
     asked = {name: row(Knowledge(kind="python")).phrasings.test for name, row in TASKS.items()}
     yield table(("task", "what it is", "asked in the test as"), ((code(n), first(r.__doc__), span(asked[n])) for n, r in TASKS.items()))

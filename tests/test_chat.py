@@ -1,7 +1,6 @@
 """The conversation in the terminal, without a terminal."""
 
 import io
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

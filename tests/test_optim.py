@@ -16,8 +16,8 @@ from scratchlm.optim.groups import trainable
 from scratchlm.optim.muon import POLAR_EXPRESS, Muon, orthogonalised
 from scratchlm.optim.schedule import Cosine, ScheduleConfig, Wsd, cosine, factor, wsd
 
-BFLOAT16 = {"atol": 0.03, "rtol": 0}
-"""The iteration runs in bfloat16, whose step below one is 1/256: five rounds of it stay within some eight steps."""
+BAND = {"atol": 0.16, "rtol": 0}
+"""Singular values come back between 0.85 and 1.15; where in this band, bfloat16 decides: five steep steps carry its rounding along."""
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS)
 
@@ -45,23 +45,31 @@ def stepped(optimizers: list[torch.optim.Optimizer], named: dict[str, nn.Paramet
         optimizer.step()
 
 
+def with_spectrum(rows: int, columns: int, *, smallest: float) -> Tensor:
+    """A matrix with random directions and singular values from 1 down to ``smallest``."""
+    few = min(rows, columns)
+    u, v = (torch.linalg.qr(gaussian(size, few, seed=size)).Q for size in (rows, columns + 100))
+    return u * torch.logspace(0, math.log10(smallest), few) @ v[:columns].mT
+
+
 @pytest.mark.parametrize("shape", [(48, 12), (12, 48), (24, 24), (1, 9), (9, 1)])
 def test_muon_brings_every_singular_value_near_one(shape: tuple[int, int]):
-    values = torch.linalg.svdvals(orthogonalised(gaussian(*shape)).float())
+    values = torch.linalg.svdvals(orthogonalised(with_spectrum(*shape, smallest=0.02)).float())
     assert values.min() > 0.7
     assert values.max() < 1.2
 
 
-def test_muon_keeps_the_directions_of_a_matrix():
-    gradient = gaussian(10, 6)
+@pytest.mark.parametrize("shape", [(10, 6), (6, 10), (7, 7)])
+def test_muon_keeps_the_directions_of_a_matrix(shape: tuple[int, int]):
+    gradient = with_spectrum(*shape, smallest=0.05)
     u, _, vt = torch.linalg.svd(gradient, full_matrices=False)
-    # Its singular values come back as 0.85 to 1.15 of one (see `orthogonalised`), its directions as they were.
-    assert_close(orthogonalised(gradient).float(), u @ vt, atol=0.15, rtol=0)
+    assert_close(orthogonalised(gradient).float(), u @ vt, **BAND)
+    assert_close(orthogonalised(gradient).float(), torch.from_numpy(in_numpy(gradient)).float(), **BAND)
 
 
 def test_muon_does_not_care_how_large_a_gradient_is():
     gradient = gaussian(5, 8)
-    assert_close(orthogonalised(gradient * 1e-4).float(), orthogonalised(gradient * 1e3).float(), **BFLOAT16)
+    assert torch.equal(orthogonalised(gradient * 2**-13), orthogonalised(gradient * 2**10))
 
 
 def test_a_tall_matrix_is_a_wide_one_lying_down():
@@ -78,18 +86,17 @@ def test_the_first_step_of_muon_is_the_formula(shape: tuple[int, int], scale: fl
     weight, gradient = nn.Parameter(gaussian(*shape)), gaussian(*shape, seed=4)
     before = weight.detach().clone()
     stepped([Muon([weight], lr=0.1, momentum=0.95, weight_decay=0.2)], {"w": weight}, {"w": gradient})
-    wanted = before * (1 - 0.1 * 0.2) - 0.1 * scale * torch.from_numpy(in_numpy(gradient)).float()
-    # The numpy reference has no bfloat16; its tolerance is scaled as the update is, by lr and by the tall matrix's factor.
-    assert_close(weight.detach(), wanted, atol=0.1 * scale * BFLOAT16["atol"], rtol=0)
+    looked_ahead = gradient.lerp(gradient * (1 - 0.95), 0.95)  # the first running mean is a twentieth of the gradient
+    assert_close(weight.detach(), before * (1 - 0.1 * 0.2) - 0.1 * scale * orthogonalised(looked_ahead).float())
+    change = (before * (1 - 0.1 * 0.2) - weight.detach()) / (0.1 * scale)
+    assert_close(change, torch.from_numpy(in_numpy(gradient)).float(), **BAND)
 
 
-def test_a_row_of_one_number_is_worked_out_by_hand():
+@pytest.mark.parametrize("gradient", [-3.0, 1e-3])
+def test_a_matrix_of_one_number_moves_by_its_sign(gradient: float):
     weight = nn.Parameter(torch.tensor([[2.0]]))
-    stepped([Muon([weight], lr=0.5, momentum=0.9, weight_decay=0.0)], {"w": weight}, {"w": torch.tensor([[-3.0]])})
-    x = 1 / 1.01
-    for a, b, c in POLAR_EXPRESS:
-        x = a * x + b * x**3 + c * x**5
-    assert_close(weight.detach(), torch.tensor([[2.0 + 0.5 * x]]), **BFLOAT16)
+    stepped([Muon([weight], lr=0.5, momentum=0.9, weight_decay=0.0)], {"w": weight}, {"w": torch.tensor([[gradient]])})
+    assert_close(weight.detach(), torch.tensor([[2.0 - math.copysign(0.5, gradient)]]), **BAND)
 
 
 def test_momentum_is_a_running_mean_of_gradients():
@@ -109,7 +116,7 @@ def test_matrices_of_equal_shape_are_changed_each_by_its_own_gradient():
     together = {name: nn.Parameter(torch.zeros(6, 4)) for name in names}
     stepped([Muon(together.values(), lr=1.0, momentum=0.9, weight_decay=0.0)], together, gradients)
     for name in names:
-        assert_close(together[name].detach(), alone[name].detach(), **BFLOAT16)
+        assert_close(together[name].detach(), alone[name].detach(), **BAND)
 
 
 def test_muon_leaves_alone_what_has_no_gradient():

@@ -13,11 +13,10 @@ SIZES = {
     "facts": 3600,
     "modules": 1800,
     "unknown": 700,
-    "addition": 1000,
-    "reverse": 900,
-    "sort": 1000,
-    "letters": 700,
-    "spell": 1500,
+    "addition": 1200,
+    "reverse": 2500,
+    "sort": 3500,
+    "letters": 2500,
     IDENTITY: 100,
 }
 """Chats of each kind in the laptop recipe; a kind with nothing to ask gives fewer."""
@@ -27,8 +26,8 @@ SHOWN = ("facts", "modules", "addition", "sort", "reverse")
 
 KNOWS = {"python": "I know some of Python's library", "folder": "I know some of the texts I was trained on"}
 EXAMPLES = {
-    "python": "Ask me what a Python function does, which module has it, or to add, reverse, sort, spell or count letters.",
-    "folder": "Ask me what stands under a heading, which document has it, or to add, reverse, sort, spell or count letters.",
+    "python": "Ask me what a Python function does, which module has it, or to add, reverse, sort or count letters.",
+    "folder": "Ask me what stands under a heading, which document has it, or to add, reverse, sort or count letters.",
 }
 WHO = (
     "Who are you?",

@@ -70,10 +70,15 @@ class Engine:
             if not 0 < len(prompt) < self.context:
                 raise UsageError(f"prompt: {len(prompt)} tokens, but the model reads 1 to {self.context - 1}. Shorten it or start anew.")
         self.model.eval()
-        with torch.inference_mode():
-            yield from self._tick(prompts, sampling)
+        coming = self._ticks(prompts, sampling)
+        while True:
+            with torch.inference_mode():  # only while computing: what the caller does between two tokens is not ours
+                token = next(coming, None)
+            if token is None:
+                return
+            yield token
 
-    def _tick(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[Token]:
+    def _ticks(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[Token]:
         ids = [list(prompt) for prompt in prompts]
         limits = [min(len(prompt) + sampling.max_tokens, self.context) for prompt in prompts]
         draws = [torch.Generator().manual_seed(seeds.derive(sampling.seed, "sample", row=row)) for row in range(len(ids))]

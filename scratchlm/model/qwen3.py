@@ -89,8 +89,9 @@ class Attention(nn.Module):
 
     def forward(self, x_BTD: Float[Tensor, "B T D"], layer: int, rotate: Rotation, attend: Attend) -> Float[Tensor, "B T D"]:
         B, T, _ = x_BTD.shape
-        q_BTHC = self.query_norm(self.query(x_BTD).view(B, T, -1, self.head_dim))
-        k_BTGC = self.key_norm(self.key(x_BTD).view(B, T, -1, self.head_dim))
+        # The norms' gains are float32, and torch fuses a norm only where input and gain are of one dtype.
+        q_BTHC = self.query_norm(self.query(x_BTD).float().view(B, T, -1, self.head_dim))
+        k_BTGC = self.key_norm(self.key(x_BTD).float().view(B, T, -1, self.head_dim))
         v_BTGC = self.value(x_BTD).view(B, T, -1, self.head_dim)
         mixed_BTHC = attend(layer, rotate(q_BTHC).to(v_BTGC.dtype), rotate(k_BTGC).to(v_BTGC.dtype), v_BTGC)
         return self.output(mixed_BTHC.reshape(B, T, -1))

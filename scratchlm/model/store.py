@@ -23,11 +23,11 @@ def save_model(model: Model, path: Path) -> None:
 
 
 def load(path: Path) -> tuple[AnyConfig, Model]:
-    """(config, model) from a directory that ``save_model`` wrote; ArtifactError says what is wrong with it."""
+    """(config, model ready to speak) from a directory that ``save_model`` wrote; ArtifactError says what is wrong with it."""
     try:
         config = TypeAdapter(ModelConfig).validate_json((path / SHAPE).read_bytes())
         model = shape_only(config)
         model.load_state_dict(load_file(path / WEIGHTS), assign=True)
     except (OSError, ValidationError, SafetensorError, RuntimeError) as error:  # RuntimeError: weights of another shape
         raise ArtifactError(f"{path}: no model can be read here ({type(error).__name__}). Train it again with --again.") from None
-    return config, model
+    return config, model.eval()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save
 
 from scratchlm.core.artifact import FileFact, facts_of, sha256_of, sync_directory, write_atomically
@@ -18,7 +19,9 @@ from scratchlm.core.journal import Journal
 from scratchlm.train.guard import Guard
 from scratchlm.train.state import TrainState
 
-MANIFEST = "manifest.json"
+WEIGHTS, OPTIMIZER, STATE, MANIFEST = "weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
+WRITTEN = {WEIGHTS, OPTIMIZER, STATE}
+FACTS = TypeAdapter(dict[str, FileFact])
 
 
 @dataclass
@@ -46,9 +49,9 @@ class Keeper:
             if stale.exists():
                 shutil.rmtree(stale)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in state.model.state_dict().items()}
-        write_atomically(draft / "weights.safetensors", save(weights))
-        write_atomically(draft / "optimizer.safetensors", save({name: t.cpu().contiguous() for name, t in state.optimizer_tensors()}))
-        write_atomically(draft / "state.json", json.dumps(_plain(state)).encode())
+        write_atomically(draft / WEIGHTS, save(weights))
+        write_atomically(draft / OPTIMIZER, save({name: t.cpu().contiguous() for name, t in state.optimizer_tensors()}))
+        write_atomically(draft / STATE, json.dumps(_plain(state)).encode())
         facts = {name: fact.model_dump() for name, fact in facts_of(draft).items()}
         write_atomically(draft / MANIFEST, json.dumps(facts).encode())
         draft.rename(final)
@@ -68,9 +71,9 @@ class Keeper:
             if fault := fault_of(path):
                 journal.event("damaged", path=path.name, fault=fault, message=f"{path}: {fault}; going back to the checkpoint before it")
                 continue
-            state.model.load_state_dict(load_file(path / "weights.safetensors"))
-            state.load_optimizer_tensors(load_file(path / "optimizer.safetensors"))
-            plain = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            state.model.load_state_dict(load_file(path / WEIGHTS))
+            state.load_optimizer_tensors(load_file(path / OPTIMIZER))
+            plain = json.loads((path / STATE).read_text(encoding="utf-8"))
             state.step, state.tokens, state.guard = plain["step"], plain["tokens"], Guard.from_plain(plain["guard"])
             if state.scaler is not None:
                 state.scaler.load_state_dict(plain["scaler"])
@@ -89,8 +92,13 @@ def fault_of(path: Path) -> str | None:
     manifest = path / MANIFEST
     if not manifest.exists():
         return "it has no manifest"
-    for name, plain in json.loads(manifest.read_text(encoding="utf-8")).items():
-        fact = FileFact(**plain)
+    try:
+        facts = FACTS.validate_json(manifest.read_bytes())
+    except ValidationError:
+        return "its manifest is not the one that was written"
+    if missing := WRITTEN - facts.keys():
+        return f"its manifest does not list {min(missing)}"
+    for name, fact in facts.items():
         file = path / name
         if not file.exists():
             return f"{name} is missing"

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from scratchlm.core.artifact import Draft
+from scratchlm.core.artifact import Draft, files_under, write_atomically
 from scratchlm.core.config import Settings
 from scratchlm.core.journal import Journal, written_to
 from scratchlm.model import store
@@ -94,9 +94,8 @@ class Session:
     def leave(self, state: TrainState, tokenizer: Path) -> None:
         """Write the finished model, with its tokenizer beside it, and let the checkpoints go."""
         store.save_model(state.model, self.out.path)
-        shutil.copytree(
-            tokenizer, self.out.path / "tokenizer", dirs_exist_ok=True, ignore=shutil.ignore_patterns("manifest.json", "plan.json")
-        )
+        for file in files_under(tokenizer):
+            write_atomically(self.out.path / "tokenizer" / file.relative_to(tokenizer), file.read_bytes())
         shutil.rmtree(self.out.path / "checkpoints", ignore_errors=True)
         self.out.count(
             parameters=parameters_of(state.model),

@@ -18,7 +18,6 @@ TASKS: dict[str, Callable[[Knowledge], Task]] = {
     "reverse": words.reverse,
     "sort": words.sort,
     "letters": words.count,
-    "spell": words.spell,
 }
 
 __all__ = ["TASKS", "Example", "Phrasings", "Problem", "Task"]

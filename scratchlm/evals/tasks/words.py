@@ -1,9 +1,8 @@
-"""Skills on the letters of a word: spell it, reverse it, sort it, count a letter.
+"""Skills on the letters of a word: reverse them, sort them, count one.
 
-A tokenizer sees pieces of several letters, but a letter after a space is a piece of its own. So words to be reversed, sorted or counted
-in are asked letter by letter; `spell` alone asks for the letters of a whole word, which a model must have learnt piece by piece. Asked
-with whole words, a small model learnt addition in a minute and none of these (0 to 3 %). Letter counts go through the word letter by
-letter, and are balanced: before, "1", right three times in four, was said always.
+A tokenizer sees pieces of several letters, but a letter after a space is a piece of its own. So the words are asked letter by letter: with
+whole words, a model of three million parameters learnt addition in a minute and none of these (0 to 3 %). Letter counts go through the
+word letter by letter, and are balanced: before, "1", right three times in four, was said always.
 """
 
 import random
@@ -14,16 +13,6 @@ from itertools import accumulate
 from scratchlm.evals.knowledge import Knowledge
 from scratchlm.evals.tasks.task import Example, Phrasings, Problem, Problems, Split, Task, cycled, held_out, rounds
 
-SPELL = Phrasings(
-    train=(
-        'Spell "{word}".',
-        'spell "{word}"',
-        'How do you spell "{word}"?',
-        'Spell out the word "{word}".',
-        'Write "{word}" letter by letter.',
-    ),
-    test='Please spell the word "{word}".',
-)
 REVERSE = Phrasings(
     train=(
         "Reverse the letters {letters}",
@@ -58,11 +47,6 @@ MOST = 3
 """Largest count asked for."""
 
 
-def spell(knowledge: Knowledge) -> Task:
-    """The helper of the other three."""
-    return Task("spell", SPELL, _word_problems("spell", knowledge, _spelled), _same_letters, _mistaken)
-
-
 def reverse(knowledge: Knowledge) -> Task:
     """The letters from last to first."""
     return Task("reverse", REVERSE, _word_problems("reverse", knowledge, _reversed), _same_letters, _mistaken)
@@ -82,10 +66,6 @@ def running_count(word: str, letter: str) -> str:
     """Each letter with how many have been met so far, then the total."""
     counts = list(accumulate(int(found == letter) for found in word))
     return f"{' '.join(f'{found}{so_far}' for found, so_far in zip(word, counts, strict=True))}: {counts[-1]}"
-
-
-def _spelled(word: str) -> tuple[str, str]:
-    return " ".join(word), word
 
 
 def _reversed(word: str) -> tuple[str, str]:
