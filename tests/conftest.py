@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def real_data(pytestconfig: pytest.Config) -> Path:
     """The folder of real texts."""
-    path: Path = pytestconfig.getoption("--real-data")
+    path = Path(str(pytestconfig.getoption("--real-data")))
     if not path.is_dir():
         pytest.skip(f"{path}: no real texts here; give a folder with --real-data")
     return path

@@ -172,7 +172,9 @@ def test_top_p_is_measured_after_top_k():
     assert list(chosen(Sampling(temperature=1, top_k=3, top_p=0.75))) == [1, 3]  # 0.47 + 0.29 of the 0.85 that is left
 
 
-@given(st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=8), st.floats(0, 1, exclude_max=True), st.integers(1, 8), st.floats(0.01, 1))
+@given(
+    st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=8), st.floats(0, 1, exclude_max=True), st.integers(1, 8), st.floats(0.01, 1)
+)
 @settings(max_examples=80, deadline=None)
 def test_whatever_is_drawn_is_within_the_limits(scores: list[float], uniform: float, top_k: int, top_p: float):
     sampling = Sampling(temperature=0.7, top_k=top_k, top_p=top_p)

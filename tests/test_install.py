@@ -1,5 +1,6 @@
 """Installing: the right build of torch for each machine, with a pip that only writes down what it was asked for; and the pins."""
 
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
@@ -128,3 +130,16 @@ def test_pins_are_sorted_and_name_no_place():
     lines = [line for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     assert lines == sorted(lines)
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line) for line in lines)
+
+
+def test_every_pin_that_is_installed_here_runs_on_the_oldest_python():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    oldest = project["requires-python"].removeprefix(">=") + ".0"
+    here = {canonicalize_name(found.name): found for found in importlib.metadata.distributions()}
+    asked = {
+        name: here[name].metadata.get("Requires-Python") or ""
+        for name, version in pinned().items()
+        if name in here and here[name].version == version
+    }
+    assert asked
+    assert [name for name, python in asked.items() if not SpecifierSet(python).contains(oldest)] == []

@@ -1,6 +1,8 @@
 """Losses against their formulas: chunks change nothing, and every number that fits on paper is worked out on paper."""
 
 import math
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +16,10 @@ from scratchlm.batches.chat import PreferenceBatch, batch_of
 from scratchlm.losses.likelihood import chunked_cross_entropy, cross_entropy, token_logprobs
 from scratchlm.losses.policy import group_advantages, grpo
 from scratchlm.losses.preference import PairLogprobs, dpo
+from scratchlm.parallel.precision import Dtype, Precision
 from scratchlm.train.objectives import Better, PairItem, Rewarded, Rollouts, answer_logprobs, head_parameters
 
-ROUNDING = {"atol": 2e-5, "rtol": 2e-5}
+assert_near = partial(assert_close, atol=2e-5, rtol=2e-5)
 """Some hundred float32 numbers added in another order."""
 
 
@@ -25,7 +28,7 @@ def weighted(batch: int, time: int) -> Tensor:
     return (torch.arange(batch * time).view(batch, time) % 4).float() / 2
 
 
-def gradients_of(name: str, rows: int | None, **changes: object) -> tuple[Tensor, dict[str, Tensor]]:
+def gradients_of(name: str, rows: int | None, **changes: Any) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss and every parameter's gradient: plain, or in chunks of ``rows`` positions."""
     model, tokens_BT, weights_BT = tiny(name, **changes), random_tokens(3, 12), weighted(3, 11)
     x_BTD, targets_BT = features(model, tokens_BT[:, :-1]), tokens_BT[:, 1:]
@@ -39,12 +42,12 @@ def gradients_of(name: str, rows: int | None, **changes: object) -> tuple[Tensor
 
 @pytest.mark.parametrize("rows", [1, 5, 24, 512])
 @pytest.mark.parametrize(("name", "changes"), [("qwen3", {}), ("qwen3", {"tied": True}), ("minillm", {}), ("swift", {})])
-def test_chunks_change_neither_loss_nor_gradients(name: str, changes: dict[str, object], rows: int):
+def test_chunks_change_neither_loss_nor_gradients(name: str, changes: dict[str, Any], rows: int):
     (plain, wanted), (chunked, found) = gradients_of(name, None, **changes), gradients_of(name, rows, **changes)
-    assert_close(chunked, plain, **ROUNDING)
+    assert_near(chunked, plain)
     assert found.keys() == wanted.keys()
     for key in wanted:
-        assert_close(found[key], wanted[key], **ROUNDING, msg=lambda text, key=key: f"{key}: {text}")
+        assert_near(found[key], wanted[key], msg=lambda text, key=key: f"{key}: {text}")
 
 
 @pytest.mark.parametrize("rows", [2, 512])
@@ -54,7 +57,7 @@ def test_chunks_without_gradients_are_the_same_sum(rows: int):
         x_BTD = features(model, tokens_BT[:, :-1])
         plain = cross_entropy(model.logits, x_BTD, tokens_BT[:, 1:], weights_BT)
         chunked = chunked_cross_entropy(model.logits, x_BTD, tokens_BT[:, 1:], weights_BT, parameters=[], rows=rows)
-    assert_close(chunked, plain, **ROUNDING)
+    assert_near(chunked, plain)
 
 
 def test_a_loss_over_nothing_is_zero_and_so_are_its_gradients():
@@ -64,6 +67,47 @@ def test_a_loss_over_nothing_is_zero_and_so_are_its_gradients():
     loss.backward()
     assert loss == 0
     assert all(parameter.grad is not None and (parameter.grad == 0).all() for parameter in model.parameters())
+
+
+def test_the_gradient_made_on_the_way_forward_is_the_slope_of_the_loss():
+    generator = torch.Generator().manual_seed(4)
+    x_BTD = torch.randn(2, 5, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    head_VD = torch.randn(7, 3, dtype=torch.float64, generator=generator, requires_grad=True)
+    targets_BT, weights_BT = torch.arange(10).view(2, 5) % 7, weighted(2, 5).double()
+
+    def loss(x_BTD: Tensor, head_VD: Tensor) -> Tensor:
+        return chunked_cross_entropy(lambda x: x @ head_VD.T, x_BTD, targets_BT, weights_BT, parameters=[head_VD], rows=4)
+
+    assert torch.autograd.gradcheck(loss, (x_BTD, head_VD))
+
+
+@pytest.mark.parametrize("rows", [2, 512])
+def test_scores_of_any_size_are_no_trouble(rows: int):
+    scores_BTV = torch.tensor([[[1e4, -1e4, 0.0], [-3e4, -3e4, -3e4], [88.0, 89.0, 90.0]]], requires_grad=True)
+    targets_BT, weights_BT = torch.tensor([[1, 0, 2]]), torch.ones(1, 3)
+    loss = chunked_cross_entropy(lambda x: x, scores_BTV, targets_BT, weights_BT, parameters=[], rows=rows)
+    loss.backward()
+    assert_close(loss.detach(), torch.tensor(2e4 + math.log(3) + math.log(1 + math.exp(-1) + math.exp(-2))))
+    assert_close(scores_BTV.grad[0, :2], torch.tensor([[1.0, -1.0, 0.0], [-2 / 3, 1 / 3, 1 / 3]]))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_narrow_products_make_no_difference_between_plain_and_chunked(dtype: Dtype):
+    with Precision(dtype).autocast():
+        plain, wanted = gradients_of("qwen3", None)
+        chunked, found = gradients_of("qwen3", 5)
+    assert plain.dtype == chunked.dtype == torch.float32
+    assert_near(chunked, plain)
+    # The slope of the scores is rounded once to 1/256 (bfloat16) on the way back.
+    assert all((found[key] - wanted[key]).norm() < 0.03 * wanted[key].norm() for key in wanted)
+
+
+@pytest.mark.parametrize("target", [VOCAB, -1])
+def test_a_target_outside_the_vocabulary_stops_the_training_step_too(target: int):
+    model, targets_BT = tiny("qwen3"), torch.tensor([[1, target, 2]])
+    x_BTD = features(model, random_tokens(1, 3))
+    with pytest.raises((IndexError, RuntimeError), match="bounds"):
+        chunked_cross_entropy(model.logits, x_BTD, targets_BT, torch.ones(1, 3), parameters=head_parameters(model))
 
 
 def test_a_head_that_knows_nothing_is_surprised_by_ln_v_nats_a_token():

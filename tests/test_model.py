@@ -3,6 +3,7 @@
 import json
 import math
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from scratchlm.model.architectures import ARCHITECTURES, parameters_of, shape_on
 from scratchlm.model.rotary import rotation
 from scratchlm.parallel.precision import Dtype, Precision
 
-ROUNDING = {"atol": 1e-5, "rtol": 1e-5}
+assert_near = partial(assert_close, atol=1e-5, rtol=1e-5)
 """Sums of some dozen float32 products in another order."""
 every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
 
@@ -44,7 +45,7 @@ def test_the_head_may_be_called_in_chunks(name: str):
     model = tiny(name)
     x_BTD = features(model, random_tokens(2, 9))
     parts = [model.logits(part) for part in x_BTD.flatten(0, 1).split(5)]
-    assert_close(torch.cat(parts).view(2, 9, VOCAB), model.logits(x_BTD), **ROUNDING)
+    assert_near(torch.cat(parts).view(2, 9, VOCAB), model.logits(x_BTD))
 
 
 @every_architecture
@@ -70,8 +71,8 @@ def test_packed_documents_do_not_see_each_other(name: str):
     model, tokens_BT = tiny(name), random_tokens(2, 11)
     segments_BT = torch.tensor([[0] * 4 + [1] * 7, [3] * 4 + [5] * 7])
     together_BTD = features(model, tokens_BT, segments_BT)
-    assert_close(together_BTD[:, :4], features(model, tokens_BT[:, :4]), **ROUNDING)
-    assert_close(together_BTD[:, 4:], features(model, tokens_BT[:, 4:]), **ROUNDING)
+    assert_near(together_BTD[:, :4], features(model, tokens_BT[:, :4]))
+    assert_near(together_BTD[:, 4:], features(model, tokens_BT[:, 4:]))
 
 
 @every_architecture
@@ -83,7 +84,7 @@ def test_the_newest_position_needs_only_its_lookback_and_a_cache(name: str):
         model.features(tokens_BT[:, :11], positions_BT[:, :11], cache.attend(positions_BT[:, :11]))
         newest_BLT = tokens_BT[:, 11 - model.lookback :]
         last_BTD = model.features(newest_BLT, positions_BT[:, 11:], cache.attend(positions_BT[:, 11:]))
-    assert_close(last_BTD, features(model, tokens_BT)[:, 11:], **ROUNDING)
+    assert_near(last_BTD, features(model, tokens_BT)[:, 11:])
 
 
 @every_architecture
@@ -266,7 +267,7 @@ def test_minillm_is_exactly_the_minimal_model():
     model = tiny("minillm")
     assert isinstance(model, minillm.Model)
     tokens_BT = random_tokens(1, 11)
-    assert_close(logits(model, tokens_BT)[0], minillm_written_out(model, tokens_BT[0]), **ROUNDING)
+    assert_near(logits(model, tokens_BT)[0], minillm_written_out(model, tokens_BT[0]))
     assert "head.bias" not in model.state_dict()
 
 

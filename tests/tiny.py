@@ -1,5 +1,7 @@
 """A tiny model of every architecture: all sizes differ, so that a swapped axis fails."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,12 +17,12 @@ SHAPES: dict[str, AnyConfig] = {
 }
 
 
-def fresh(name: str, *, seed: int = 0, **changes: object) -> Model:
+def fresh(name: str, *, seed: int = 0, **changes: Any) -> Model:
     """The model as training begins with it."""
     return build(SHAPES[name].model_copy(update=changes), seed=seed)
 
 
-def tiny(name: str, *, seed: int = 0, **changes: object) -> Model:
+def tiny(name: str, *, seed: int = 0, **changes: Any) -> Model:
     """A model whose every parameter was moved, so that no path is silent as the zero-initialised ones of a fresh model are."""
     model = fresh(name, seed=seed, **changes)
     generator = torch.Generator().manual_seed(seed + 1)

@@ -3,12 +3,12 @@
 import random
 from pathlib import Path
 
-NOUNS = (
-    "river mountain garden village window kettle lantern harbour forest bridge letter market teacher sailor painter farmer doctor "
-    "miller clock basket"
-).split()
-VERBS = "carries watches follows mends paints finds keeps leaves remembers opens".split()
-KINDS = "old quiet narrow bright heavy patient distant wooden yellow careful".split()
+NOUNS = [
+    "river", "mountain", "garden", "village", "window", "kettle", "lantern", "harbour", "forest", "bridge",
+    "letter", "market", "teacher", "sailor", "painter", "farmer", "doctor", "miller", "clock", "basket",
+]  # fmt: skip
+VERBS = ["carries", "watches", "follows", "mends", "paints", "finds", "keeps", "leaves", "remembers", "opens"]
+KINDS = ["old", "quiet", "narrow", "bright", "heavy", "patient", "distant", "wooden", "yellow", "careful"]
 TIMES = ["slowly", "often", "at night", "in winter", "before noon", "without hurry", "every morning", "near the sea"]
 
 
