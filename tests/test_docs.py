@@ -186,7 +186,7 @@ def test_the_task_in_contributing_keeps_the_laws_of_tasks(tmp_path: Path):
     words = tuple(f"{first}{middle}{last}" for first in "bcdfgh" for middle in "aeiou" for last in ("ne", "st", "a", "ll"))
     task = runpy.run_path(str(tmp_path / "vowels.py"))["vowels"](Knowledge(kind="python", words=words))
     trained, tested = task.train(1, 200), task.test(1, 20)
-    assert {example.facts["word"] for example in trained}.isdisjoint(example.facts["word"] for example in tested)
+    assert {example.facts["letters"] for example in trained}.isdisjoint(example.facts["letters"] for example in tested)
     for example in trained + tested:
         assert task.score(example, example.answer) == 1 > task.score(example, task.wrong_answer(example, 1))
 

@@ -88,6 +88,7 @@ def test_scores_of_any_size_are_no_trouble(rows: int):
     loss = chunked_cross_entropy(lambda x: x, scores_BTV, targets_BT, weights_BT, parameters=[], rows=rows)
     loss.backward()
     assert_close(loss.detach(), torch.tensor(2e4 + math.log(3) + math.log(1 + math.exp(-1) + math.exp(-2))))
+    assert scores_BTV.grad is not None
     assert_close(scores_BTV.grad[0, :2], torch.tensor([[1.0, -1.0, 0.0], [-2 / 3, 1 / 3, 1 / 3]]))
 
 

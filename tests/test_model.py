@@ -273,6 +273,7 @@ def test_minillm_is_exactly_the_minimal_model():
 
 def test_a_fresh_qwen3_block_hands_on_what_it_was_given():
     model, tokens_BT = fresh("qwen3").eval(), random_tokens(2, 9)
+    assert isinstance(model, qwen3.Model)
     assert_close(features(model, tokens_BT), model.norm(model.embedding(tokens_BT)))
 
 

@@ -15,7 +15,7 @@ def laptop() -> Recipe:
         vocab=vocab.Config(size=4096),
         tokenize=tokenize.Config(),
         pretrain=pretrain.Config(
-            model=qwen3.Config(vocab=4096, context=256, layers=4, width=192, heads=4, kv_heads=2, head_dim=64, hidden=512),
+            model=qwen3.Config(vocab=4096, context=256, layers=3, width=192, heads=4, kv_heads=2, head_dim=64, hidden=512),
             tokens=2_600_000,
             optimizer=muon.Config(lr=0.02),
             schedule=Wsd(decay=0.6),

@@ -8,7 +8,7 @@ from scratchlm.stages import corpus, evaluate, export, pretrain, sft, tokenize, 
 
 
 def one_gpu() -> Recipe:
-    """124 million parameters on 2.5 billion tokens of a folder given with --data: planned, its first steps tried on a CPU."""
+    """115 million parameters on 2.5 billion tokens of a folder given with --data: planned, its first steps tried on a CPU."""
     return Recipe(
         name="one_gpu",
         corpus=corpus.Config(minimum_bytes=50_000_000),

@@ -81,7 +81,7 @@ def validation(config: Config, session: Session, shards: Artifact, tokenizer: To
     """Bits per byte of the first validation documents."""
     found = bits.windows(open_split(shards.path, "validation"), config.model.context, most_tokens=config.validation_tokens)
     if not found.encoded:
-        raise DataError("shards: the validation split is empty. Give more text, or a larger corpus.validation_fraction.")
+        raise DataError("shards: the validation split is empty. Give more text, or a larger corpus.validation.")
 
     def measure(state: TrainState) -> dict[str, Any]:
         costs = bits.bits_of_documents(state.model, found, session.precision, pad=tokenizer.end_of_text)
