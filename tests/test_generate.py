@@ -25,7 +25,7 @@ every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
 
 
 def engine(name: str = "qwen3", *, stop: frozenset[int] = frozenset(), context: int = CONTEXT) -> Engine:
-    return Engine(tiny(name, dropout=0.2), context, stop)
+    return Engine(tiny(name, dropout=0.2).train(), context, stop)
 
 
 def plain_logprobs(model: Model, prompt: list[int], answer: Answer) -> list[float]:

@@ -4,6 +4,7 @@ import json
 import math
 from fnmatch import fnmatch
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -269,6 +270,42 @@ def test_minillm_is_exactly_the_minimal_model():
     tokens_BT = random_tokens(1, 11)
     assert_near(logits(model, tokens_BT)[0], minillm_written_out(model, tokens_BT[0]))
     assert "head.bias" not in model.state_dict()
+
+
+def swift_written_out(model: swift.Model, tokens_T: Tensor) -> Tensor:
+    """The fast profile as one formula per line, head by head."""
+    w, c, tokens = model.state_dict(), model.config, tokens_T.tolist()
+    T, C = len(tokens), c.head_dim
+
+    def level(x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:])
+
+    def turned(x_TC: Tensor) -> Tensor:
+        angles_TK = torch.arange(T)[:, None] * c.rope_theta ** (-torch.arange(0, C, 2) / C)
+        z_TK = torch.complex(x_TC[:, : C // 2], x_TC[:, C // 2 :]) * torch.polar(torch.ones_like(angles_TK), angles_TK)
+        return torch.cat((z_TK.real, z_TK.imag), dim=1)
+
+    pairs = [0, *((before * 36313 ^ own * 27191) % (c.bigrams - 1) + 1 for before, own in pairwise(tokens))]
+    x = first = level(w["embedding.weight"][tokens] + w["pair_embedding.weight"][pairs])
+    for n in range(c.layers):
+        p = f"layers.{n}."
+        x = w[p + "mix"][0] * x + w[p + "mix"][1] * first
+        q, k, v = (level(x) @ w[f"{p}{part}.weight"].T for part in ("query", "key", "value"))
+        if n % 2 == 0:
+            v = v + w[p + "value_mix"] * w["value_embedding.weight"][tokens]
+        heads = []
+        for part in (slice(h * C, (h + 1) * C) for h in range(c.heads)):
+            scores = turned(level(q[:, part])) @ turned(level(k[:, part])).T / math.sqrt(C)
+            heads.append(scores.masked_fill(torch.ones(T, T).triu(1) > 0, -math.inf).softmax(-1) @ v[:, part])
+        x = x + torch.cat(heads, dim=-1) @ w[p + "output.weight"].T
+        x = x + (level(x) @ w[p + "up.weight"].T).clamp(min=0) ** 2 @ w[p + "down.weight"].T
+    return c.softcap * torch.tanh(level(x) @ w["head.weight"].T / c.softcap)
+
+
+def test_swift_is_exactly_what_its_first_lines_say():
+    model, tokens_BT = tiny("swift"), random_tokens(1, 11)
+    assert isinstance(model, swift.Model)
+    assert_near(logits(model, tokens_BT)[0], swift_written_out(model, tokens_BT[0]))
 
 
 def test_a_fresh_qwen3_block_hands_on_what_it_was_given():

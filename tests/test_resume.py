@@ -154,6 +154,7 @@ def test_what_a_kill_left_half_written_is_not_a_checkpoint(tmp_path: Path):
     partial = tmp_path / "step-00000003.partial"
     shutil.copytree(tmp_path / "step-00000002", partial)
     (partial / "junk").write_text("junk")
+    assert [path.name for path in Keeper(tmp_path).found()] == ["step-00000002"]
     state = begun(weights=7)
     assert [event["step"] for event in restored(tmp_path, state)] == [2]
     train(state, plan(tmp_path, 3))

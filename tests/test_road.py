@@ -218,6 +218,24 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     torch.use_deterministic_algorithms(False)
 
 
+def up_to(verb: str, road: Road, home: Path) -> list[str]:
+    """A home in which everything before ``verb`` is finished; the names of that."""
+    made = [STAGES[each] for each in list(STAGES)[: list(STAGES).index(verb)]]
+    home.mkdir()
+    for name in made:
+        shutil.copytree(road.home / name, home / name)
+    shutil.copy(road.home / "recipe.json", home)
+    return made
+
+
+@pytest.mark.parametrize("verb", ["sft", "prefer", "reinforce", "evaluate"])
+def test_a_stage_by_itself_makes_what_it_makes_on_the_road(verb: str, road: Road, here: Path, capsys: pytest.CaptureFixture[str]):
+    up_to(verb, road, here / "home")
+    assert answered([verb, "home"], capsys) == (0, "")
+    result = "scores.json" if verb == "evaluate" else "model.safetensors"
+    assert sha256_of(here / "home" / STAGES[verb] / result) == sha256_of(road.home / STAGES[verb] / result)
+
+
 BAD = {
     "unknown recipe": (["run", "smok"], 2, "Did you mean 'smoke'?"),
     "unknown field": (["run", "smoke", "--set", "pretrain.optimiser.lr=1"], 2, "Did you mean 'optimizer'?"),
@@ -284,11 +302,9 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     verb: str, room: int, road: Road, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     """``room``: how many more files can be brought to the disk."""
-    home, before = here / "home", list(STAGES)[: list(STAGES).index(verb)]
-    home.mkdir()
-    for name in ["recipe.json", *(STAGES[each] for each in before)] if before else []:
-        (shutil.copytree if (road.home / name).is_dir() else shutil.copy)(road.home / name, home / name)
-    words = [*([verb] if before else ["corpus"]), "smoke", "--home", str(home), *([] if before else ["--data", str(road.data), *SETS])]
+    home = here / "home"
+    before = up_to(verb, road, home)
+    words = [verb, str(home)]
     synced, real = iter(range(room)), os.fsync
 
     def fsync(handle: int) -> None:
@@ -302,7 +318,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     assert (code, errors.count("\n")) == (1, 1)
     assert errors.startswith("scratchlm: ")
     assert "the disk is full" in errors
-    assert finished(home) == [STAGES[each] for each in before]
+    assert finished(home) == before
     assert answered(words, capsys) == (0, "")
     made = Home(home).open(STAGES[verb])
     made.verify()

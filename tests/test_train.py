@@ -269,6 +269,12 @@ def test_where_training_stands_is_all_that_a_step_depends_on(tmp_path: Path):
     assert differences(snapshot(one), snapshot(other)) == []
 
 
+def test_every_step_drops_other_units(tmp_path: Path):
+    how = replace(plan(tmp_path, 3), factor=lambda step: 0.0)  # nothing is learned, so only dropout differs
+    losses = [event["loss"] for event in train(begun(), how, given=lambda step: items(0))]
+    assert len(set(losses)) == 3
+
+
 def test_another_seed_drops_other_units(tmp_path: Path):
     one, other = begun(), begun()
     other.seed = 6

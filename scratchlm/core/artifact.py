@@ -25,8 +25,8 @@ from scratchlm.core.errors import ArtifactError, UsageError
 FORMAT = 1
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
-LOGS = (".jsonl", ".tfevents")
-"""Files with times in them: kept and hashed, but no part of the fingerprint."""
+LOGS = (".jsonl", ".tfevents", "decisions.json")
+"""Files with times or speeds in them: kept and hashed, but no part of the fingerprint."""
 
 
 class FileFact(Settings):

@@ -65,7 +65,7 @@ class LanguageModel(Protocol):
 
     lookback: int
     """How many tokens before a position its embedding reads; 0 for most. A caller that gives only the newest T positions
-    gives ``L = T + lookback`` tokens; where fewer are given, the missing ones count as none."""
+    gives ``L = T + lookback`` tokens; where fewer are given, the missing ones count as token 0."""
 
     def features(self, tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:
         """The last layer's normalised output."""
