@@ -16,13 +16,15 @@ def laptop() -> Recipe:
         tokenize=tokenize.Config(),
         pretrain=pretrain.Config(
             model=qwen3.Config(vocab=4096, context=256, layers=3, width=192, heads=4, kv_heads=2, head_dim=64, hidden=512),
-            tokens=2_600_000,
+            tokens=2_500_000,
             optimizer=muon.Config(lr=0.02),
             schedule=Wsd(decay=0.6),
         ),
-        sft=sft.Config(epochs=4, optimizer=muon.Config(lr=0.02), schedule=Wsd(decay=0.8)),
-        prefer=prefer.Config(optimizer=adamw.Config(lr=1e-4, weight_decay=0.0)),
-        reinforce=reinforce.Config(optimizer=adamw.Config(lr=1e-4, weight_decay=0.0), schedule=Cosine(warmup=0.1)),
+        sft=sft.Config(epochs=3.5, optimizer=muon.Config(lr=0.02), schedule=Wsd(decay=0.8)),
+        prefer=prefer.Config(optimizer=adamw.Config(lr=5e-5, weight_decay=0.0)),
+        reinforce=reinforce.Config(
+            task="sort", max_tokens=16, optimizer=adamw.Config(lr=1e-4, weight_decay=0.0), schedule=Cosine(warmup=0.1)
+        ),
         evaluate=evaluate.Config(),
         export=export.Config(),
     )

@@ -53,8 +53,8 @@ def reverse(knowledge: Knowledge) -> Task:
 
 
 def sort(knowledge: Knowledge) -> Task:
-    """The letters in alphabetical order."""
-    return Task("sort", SORT, _word_problems("sort", knowledge, _sorted), _same_letters, _mistaken)
+    """The letters in alphabetical order, of words of up to five: asked up to seven, a fifth came out right after the same training."""
+    return Task("sort", SORT, _word_problems("sort", knowledge, _sorted, longest=5), _same_letters, _mistaken)
 
 
 def count(knowledge: Knowledge) -> Task:
@@ -82,11 +82,11 @@ def _split_words(knowledge: Knowledge, *, test: bool) -> list[str]:
     return [word for word in knowledge.words if held_out(f"word {word}") == test and len(set(word)) > 1]
 
 
-def _word_problems(name: str, knowledge: Knowledge, solve: Callable[[str], tuple[str, str]]) -> Problems:
+def _word_problems(name: str, knowledge: Knowledge, solve: Callable[[str], tuple[str, str]], *, longest: int = 7) -> Problems:
     """Problems of one word each; words come round again when there are fewer than asked for."""
 
     def problems(split: Split, chance: random.Random, count: int) -> list[Problem]:
-        words = _split_words(knowledge, test=split == "test")
+        words = [word for word in _split_words(knowledge, test=split == "test") if len(word) <= longest]
         chance.shuffle(words)
         return [_word_problem(name, word, solve) for word in cycled(words, count, rounds(split))]
 
