@@ -52,26 +52,40 @@ def run_seed(out: Path, seed: int, data: list[str]) -> None:
     """The recipe and its controls for one seed."""
     home = out / f"laptop-{seed}"
     scratchlm("run", "laptop", "--seed", str(seed), "--home", str(home), *data)
-    swift_control(out, home, seed, data)
-    sft_control(out, home, seed, data)
+    swift_control(out, home, seed)
+    sft_control(out, home, seed)
 
 
-def swift_control(out: Path, home: Path, seed: int, data: list[str]) -> None:
+def swift_control(out: Path, home: Path, seed: int) -> None:
     """The other architecture for the same seconds on the same shards: its speed is measured first, then its tokens are fixed."""
     control = out / f"swift-{seed}"
     given = [f"--from={name}={home / name}" for name in ("corpus", "tokenizer", "shards")]
     model = f"pretrain.model={json.dumps(SWIFT)}"
+    base_only = ["--set", "export=null"]  # nobody else reads it
     pace = out / f"pace-{seed}"
     if not (control / "base").exists():
-        scratchlm("pretrain", "laptop", "--seed", str(seed), "--home", str(pace), "--set", model, "--set", "pretrain.tokens=150000", *given)
+        scratchlm(
+            "pretrain",
+            "laptop",
+            "--seed",
+            str(seed),
+            "--home",
+            str(pace),
+            "--set",
+            model,
+            "--set",
+            "pretrain.tokens=150000",
+            *base_only,
+            *given,
+        )
         tokens = round(train_seconds(home / "base") * tokens_per_second(pace / "base"))
-        words = ["--set", model, "--set", f"pretrain.tokens={tokens}"]
+        words = ["--set", model, "--set", f"pretrain.tokens={tokens}", *base_only]
         scratchlm("pretrain", "laptop", "--seed", str(seed), "--home", str(control), *words, *given)
     if not (control / "scores").exists():
-        scratchlm("evaluate", "laptop", "--home", str(control), "--model", "base", *given)
+        scratchlm("evaluate", "laptop", "--home", str(control), *given)
 
 
-def sft_control(out: Path, home: Path, seed: int, data: list[str]) -> None:
+def sft_control(out: Path, home: Path, seed: int) -> None:
     """Fine-tuning that goes on for as many seconds as reinforcement took, at a tenth of its learning rate."""
     control = out / f"continued-{seed}"
     start = "preferred" if (home / "preferred").exists() else "sft"
@@ -84,7 +98,7 @@ def sft_control(out: Path, home: Path, seed: int, data: list[str]) -> None:
     if not (control / "scores").exists():
         words = ["--set", f"sft.epochs={epochs:.3f}", "--set", f"sft.optimizer={json.dumps(optimizer)}"]
         scratchlm("sft", "laptop", "--seed", str(seed), "--home", str(control), *words, *given)
-        scratchlm("evaluate", "laptop", "--home", str(control), "--model", "sft", *given)
+        scratchlm("evaluate", "laptop", "--home", str(control), *given[1:])
 
 
 def summary(values: Sequence[float], *, share: bool) -> str:

@@ -51,7 +51,7 @@ VERBS = {
     "sft": Verb("Teach the base model to answer.", ("chats",)),
     "prefer": Verb("Tune it on pairs of a better and a worse answer.", ("pairs",)),
     "reinforce": Verb("Tune it on answers of its own that can be checked.", ()),
-    "evaluate": Verb("Measure every model of the run, with intervals.", ("model",)),
+    "evaluate": Verb("Measure every model of the run, with intervals."),
     "export": Verb("Write the model for other runtimes."),
     "report": Verb("Write one HTML page about the run."),
     "chat": Verb("Talk to the newest model of the run.", ("model", "prompt", "complete")),
@@ -59,7 +59,7 @@ VERBS = {
 }
 VIEWS = ("chat", "serve")
 """Verbs that make no artifact: ``scratchlm.views.NAME.show(home, **own options)``."""
-FIELDS = {"chats": "sft.chats", "pairs": "prefer.pairs", "model": "evaluate.model"}
+FIELDS = {"chats": "sft.chats", "pairs": "prefer.pairs"}
 """Options of stages that are a shorter way to write ``--set``."""
 
 OPTIONS: dict[str, Any] = {

@@ -129,3 +129,11 @@ def test_many_pairs_are_measured_in_their_order(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(preference, "PAIRS", 3)
     assert margins(tiny("qwen3"), pairs, FLOAT32, pad=0) == pytest.approx(whole, rel=1e-5)
     assert margins(tiny("qwen3"), [], FLOAT32, pad=0) == []
+
+
+def test_a_character_without_an_id_costs_what_naming_it_would(tmp_path: Path):
+    found, model = windows(tmp_path, [9]), tiny("qwen3")
+    unknown = found.encoded[0][0][-1]
+    times = found.encoded[0][0][1:].count(unknown)
+    (plain,), (charged,) = (bits_of_documents(model, found, FLOAT32, pad=0, unknown=each) for each in (None, unknown))
+    assert charged - plain == pytest.approx(times * math.log2(0x110000))

@@ -88,7 +88,7 @@ def recipe_in(home: Path) -> dict:
 
 def test_a_run_builds_every_stage_of_the_recipe_and_names_the_next_command(folder: Path, capsys):
     code, out, err = scratchlm(capsys, "run", "mine:tiny")
-    made = {verb for verb, name in STAGES.items() if read_artifact(folder / "runs" / "tiny" / name)}
+    made = {verb for verb, name in STAGES.items() if read_artifact(folder / "runs" / "tiny" / name, name)}
     assert (code, err) == (0, "")
     assert made == {"corpus", "vocab", "tokenize", "pretrain", "sft", "report"}
     assert out.rstrip().splitlines()[-2:] == ["next    scratchlm chat mine:tiny", "        scratchlm serve mine:tiny"]
@@ -135,7 +135,7 @@ def test_the_seed_reaches_every_stage_unless_one_is_set_by_itself(folder: Path, 
 def test_a_later_verb_reads_what_the_home_was_asked(folder: Path, capsys):
     scratchlm(capsys, "corpus", "mine:tiny", "--seed", "7", "--set", "pretrain.steps=5")
     code, _, _ = scratchlm(capsys, "pretrain", "mine:tiny")
-    made = read_artifact(folder / "runs" / "tiny" / "base")
+    made = read_artifact(folder / "runs" / "tiny" / "base", "base")
     assert code == 0
     assert made is not None
     assert (made.manifest.config["seed"], made.manifest.config["steps"]) == (7, 5)
@@ -175,7 +175,7 @@ def test_a_data_folder_gives_the_home_its_name_and_the_folder_stands_for_the_rec
     assert out.rstrip().endswith(f"next    scratchlm vocab {home}")
     code, _, _ = scratchlm(capsys, "vocab", str(home))
     assert code == 0
-    assert read_artifact(home / "tokenizer")
+    assert read_artifact(home / "tokenizer", "tokenizer")
 
 
 def test_a_file_of_chats_is_part_of_the_recipe(folder: Path, capsys):

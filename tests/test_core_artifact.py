@@ -164,7 +164,7 @@ def test_a_manifest_of_another_format_is_refused(home: Home):
     path = made.path / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     with pytest.raises(ArtifactError, match="format 99"):
-        read_artifact(made.path)
+        read_artifact(made.path, made.name)
 
 
 def test_an_artifact_that_is_not_there_is_an_error_naming_its_place(home: Home):

@@ -70,7 +70,7 @@ def contents(home: Path) -> dict[str, str]:
 
 
 def finished(home: Path) -> list[str]:
-    return [name for name in STAGES.values() if read_artifact(home / name)]
+    return [name for name in STAGES.values() if read_artifact(home / name, name)]
 
 
 def test_every_stage_leaves_files_that_are_what_its_manifest_says(road: Road):
@@ -143,7 +143,7 @@ def struck(road: Road, home: Path, strike: tuple[str, Sign, signal.Signals]) -> 
             process.wait(0.003)
     process.send_signal(signal.SIGKILL if (home / name).exists() else number)
     _, errors = process.communicate()
-    if read_artifact(home / name) is None:
+    if read_artifact(home / name, name) is None:
         return process.returncode, errors
     shutil.rmtree(home / name)
     return None

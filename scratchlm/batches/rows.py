@@ -37,7 +37,7 @@ class TokenRows:
 
     def batch(self, number: int) -> Batch:
         """The micro-batch of that number, counted over the whole run."""
-        return self._cut([self._start(number * self.rows + row) for row in range(self.rows)])
+        return self._cut(self.starts(number))
 
     def starts(self, number: int) -> list[int]:
         """Where each row of a micro-batch begins in the split's tokens: enough to find its documents again."""

@@ -25,6 +25,8 @@ from scratchlm.core.errors import ArtifactError, UsageError
 FORMAT = 1
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
+CHECKPOINTS = "checkpoints"
+"""Directory of a draft that is no part of the artifact; it goes when the artifact is whole, not before."""
 LOGS = (".jsonl", ".tfevents", "decisions.json")
 """Files with times or speeds in them: kept and hashed, but no part of the fingerprint."""
 
@@ -58,10 +60,8 @@ class Artifact:
 
     path: Path
     manifest: Manifest
-
-    @property
-    def name(self) -> str:
-        return self.path.name
+    name: str
+    """What it is in this run, such as ``base``, wherever its directory lies."""
 
     @property
     def fingerprint(self) -> str:
@@ -112,14 +112,14 @@ class Home:
     def open(self, name: str) -> Artifact:
         """A finished artifact by name; ArtifactError says which verb makes it."""
         path = self._sources.get(name, self.path / name)
-        artifact = read_artifact(path)
+        artifact = read_artifact(path, name)
         if artifact is None:
             raise ArtifactError(f"{path}: there is no finished '{name}' here. Run the stage that makes it first, or `scratchlm run`.")
         return artifact
 
     def find(self, *names: str) -> Artifact | None:
         """The first of ``names`` that is finished."""
-        return next((made for name in names if (made := read_artifact(self._sources.get(name, self.path / name)))), None)
+        return next((made for name in names if (made := read_artifact(self._sources.get(name, self.path / name), name))), None)
 
     def build(
         self,
@@ -135,7 +135,7 @@ class Home:
         prints = dict(inputs) if isinstance(inputs, Mapping) else {made.name: made.fingerprint for made in inputs}
         plan = {"kind": name, "format": FORMAT, "config": to_plain(config), "inputs": prints}
         final = self.path / name
-        if (made := read_artifact(final)) and _plan_of(made.manifest) == plan:
+        if (made := read_artifact(final, name)) and _plan_of(made.manifest) == plan:
             return made
         draft = Draft(_partial(final, plan))
         make(draft)
@@ -162,8 +162,11 @@ class Home:
             lock.release()
 
 
-def read_artifact(path: Path) -> Artifact | None:
-    """The artifact at ``path``, None when there is none; ArtifactError when its manifest is damaged or of another format."""
+def read_artifact(path: Path, name: str) -> Artifact | None:
+    """The artifact at ``path`` under the name it has in a run, None when there is none.
+
+    ArtifactError when its manifest is damaged or of another format.
+    """
     file = path / MANIFEST
     if not file.exists():
         return None
@@ -173,7 +176,7 @@ def read_artifact(path: Path) -> Artifact | None:
         raise ArtifactError(f"{file}: not a manifest this version understands. Run the stage again with --again.") from None
     if manifest.format != FORMAT:
         raise ArtifactError(f"{file}: written by format {manifest.format}, this version reads {FORMAT}. Run the stage again with --again.")
-    return Artifact(path, manifest)
+    return Artifact(path, manifest, name)
 
 
 def write_atomically(path: Path, data: bytes) -> Path:
@@ -200,9 +203,10 @@ def fingerprint_of(value: Any) -> str:
 
 
 def files_under(path: Path) -> list[Path]:
-    """All files below ``path``, sorted, our own manifest and plan left out."""
+    """All files below ``path``, sorted; our own manifest and plan and the checkpoints left out."""
     own = {path / MANIFEST, path / PLAN}
-    return sorted(file for file in path.rglob("*") if file.is_file() and file not in own)
+    inside = (file for file in path.rglob("*") if file.is_file() and file not in own)
+    return sorted(file for file in inside if path / CHECKPOINTS not in file.parents)
 
 
 def facts_of(path: Path) -> dict[str, FileFact]:
@@ -260,6 +264,7 @@ def _finish(draft: Draft, final: Path, plan: dict[str, Any]) -> Artifact:
     draft.path.rename(final)
     sync_directory(final.parent)
     (final / PLAN).unlink()
+    shutil.rmtree(final / CHECKPOINTS, ignore_errors=True)
     if previous.exists():
         shutil.rmtree(previous)
-    return Artifact(final, manifest)
+    return Artifact(final, manifest, plan["kind"])

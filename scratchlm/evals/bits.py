@@ -22,6 +22,8 @@ from scratchlm.parallel.precision import Precision
 
 ROWS = 16
 LN2 = float(np.log(2.0))
+UNKNOWN_BITS = float(np.log2(0x110000))
+"""What naming one character costs that the vocabulary does not have, beside saying that there is one."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,15 @@ def cut(ids: list[int], context: int) -> Iterator[Encoded]:
 
 
 def bits_of_documents(
-    model: Model, found: Windows, precision: Precision, *, pad: int, progress: Callable[[int, int], None] | None = None
+    model: Model,
+    found: Windows,
+    precision: Precision,
+    *,
+    pad: int,
+    unknown: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[float]:
-    """Bits that each document costs under ``model``."""
+    """Bits that each document costs under ``model``; a character that became ``unknown`` costs what naming it outright would."""
     context = model.config.context
     rows = packed([len(ids) for ids, _ in found.encoded], context + 1)
     bits = np.zeros(len(found.bytes))
@@ -73,7 +81,7 @@ def bits_of_documents(
     for start in range(0, len(rows), ROWS):
         some = rows[start : start + ROWS]
         batch = batch_of([[found.encoded[window] for window in row] for row in some], length=context, pad=pad)
-        for row, costs in zip(some, _costs(model, batch, precision), strict=True):
+        for row, costs in zip(some, _costs(model, batch, precision, unknown=unknown), strict=True):
             place = 0
             for window in row:
                 length = len(found.encoded[window][0])
@@ -84,7 +92,7 @@ def bits_of_documents(
     return bits.tolist()
 
 
-def _costs(model: Model, batch: Batch, precision: Precision) -> np.ndarray:
+def _costs(model: Model, batch: Batch, precision: Precision, *, unknown: int | None) -> np.ndarray:
     """Bits of every weighted target, in its row and place."""
     batch = batch.to(next(model.parameters()).device)
     inputs = batch.inputs
@@ -92,7 +100,10 @@ def _costs(model: Model, batch: Batch, precision: Precision) -> np.ndarray:
         x_BTD = model.features(inputs.tokens_BT, inputs.positions_BT, attention.packed(inputs.segments_BT))
         chunks = zip(x_BTD.split(2), batch.targets_BT.split(2), strict=True)
         logprobs_BT = torch.cat([token_logprobs(model.logits(x), targets) for x, targets in chunks])
-    return (-logprobs_BT * batch.weights_BT).double().cpu().numpy() / LN2
+    costs_BT = -logprobs_BT.double() / LN2
+    if unknown is not None:
+        costs_BT += UNKNOWN_BITS * (batch.targets_BT == unknown)
+    return (costs_BT * batch.weights_BT).cpu().numpy()
 
 
 def bits_per_byte(bits: Sequence[float], found: Windows) -> Measured:

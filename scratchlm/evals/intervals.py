@@ -1,7 +1,7 @@
 """How sure are we of a number? Every score travels with its 95 % interval and the count behind it.
 
-Proportions: Wilson 1927, JASA 22:209. Ratios over documents: the delta method, Cochran 1977, "Sampling Techniques", section 2.11,
-or the percentile bootstrap, Efron 1979. Two models on the same examples: the exact test of McNemar 1947.
+Proportions: Wilson 1927, JASA 22:209. Ratios over documents: the delta method, Cochran 1977, "Sampling Techniques", section 2.11.
+Two models on the same examples: the percentile bootstrap, Efron 1979, and the exact test of McNemar 1947.
 """
 
 import math
@@ -53,16 +53,6 @@ def ratio(sums: Numbers, sizes: Numbers) -> Measured:
     Documents are the units that vary. One document shows no spread: its interval is the value alone, and ``n`` says so.
     """
     return _ratio_within(sums, sizes, _delta_half_width(sums, sizes))
-
-
-def ratio_by_bootstrap(sums: Numbers, sizes: Numbers, *, seed: int = 0, rounds: int = ROUNDS) -> Measured:
-    """The same ratio with the percentile interval of ``rounds`` resamples of the documents."""
-    value, n = math.fsum(sums) / math.fsum(sizes), len(sums)
-    random = np.random.default_rng(seeds.derive(seed, "bootstrap ratio"))
-    top, bottom = np.asarray(sums, float), np.asarray(sizes, float)
-    picks = (random.integers(n, size=n) for _ in range(rounds))
-    low, high = np.quantile([top[pick].sum() / bottom[pick].sum() for pick in picks], [0.025, 0.975])
-    return Measured(value=value, low=min(value, float(low)), high=max(value, float(high)), n=n)
 
 
 def paired(first: Numbers, second: Numbers, *, seed: int = 0, rounds: int = ROUNDS) -> Paired:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping
 
 from scratchlm.core import seeds
+from scratchlm.core.config import nearest
 from scratchlm.core.records import Conversation, Preference
 from scratchlm.evals.knowledge import Kind, Knowledge
 from scratchlm.evals.tasks import TASKS
@@ -15,7 +16,7 @@ SIZES = {
     "unknown": 700,
     "addition": 1200,
     "reverse": 2500,
-    "sort": 3500,
+    "sort": 4000,
     "letters": 2000,
     IDENTITY: 100,
 }
@@ -46,6 +47,16 @@ HELLO = ("Hello", "Hello!", "hi", "Hi!", "Hi there", "Good morning", "hey", "Goo
 HELP = ("Help", "help", "What can you do?", "what can I ask you?", "What do you know?", "How can you help me?", "What should I ask?")
 THANKS = ("Thanks", "thank you", "Thank you!", "Thanks a lot.", "Great, thanks!")
 BYE = ("Bye", "Goodbye", "bye!", "See you.")
+
+
+def check_sizes(sizes: dict[str, int], known: Mapping[str, int]) -> dict[str, int]:
+    """``sizes`` as they are; ValueError for a name that is no row or a count below zero."""
+    for name, size in sizes.items():
+        if name not in known:
+            raise ValueError(f"no chats of '{name}'.{nearest(name, known).rstrip('.')}")
+        if size < 0:
+            raise ValueError(f"{name}: {size} is below 0")
+    return sizes
 
 
 def mixture(knowledge: Knowledge, seed: int, *, sizes: Mapping[str, int] = SIZES) -> list[Conversation]:

@@ -32,7 +32,7 @@ class Config(Settings):
 
     kind: Literal["muon"] = "muon"
     lr: float = Field(default=0.02, gt=0)
-    """Peak step of a hidden matrix: the root mean square change of an entry is about lr / sqrt(longer side)."""
+    """Peak step of a hidden matrix: the root mean square change of an entry is about lr / sqrt(inputs)."""
     momentum: float = Field(default=0.95, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     """Of the hidden matrices, times lr."""

@@ -3,7 +3,7 @@
 import math
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from scratchlm.core.config import Settings
 
@@ -30,6 +30,12 @@ class Wsd(Settings):
     decay: float = Field(default=0.5, ge=0, le=1)
     """Share of all steps, at the end."""
     floor: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Wsd":
+        if self.warmup + self.decay > 1:
+            raise ValueError(f"warmup ({self.warmup}) and decay ({self.decay}) together are more than the whole run")
+        return self
 
 
 ScheduleConfig = Cosine | Wsd

@@ -20,10 +20,14 @@ def laptop() -> Recipe:
             optimizer=muon.Config(lr=0.02),
             schedule=Wsd(decay=0.6),
         ),
-        sft=sft.Config(epochs=3.5, optimizer=muon.Config(lr=0.02), schedule=Wsd(decay=0.8)),
+        sft=sft.Config(epochs=4.5, rows=8, optimizer=muon.Config(lr=0.02), schedule=Wsd(decay=0.8)),
         prefer=prefer.Config(optimizer=adamw.Config(lr=5e-5, weight_decay=0.0)),
         reinforce=reinforce.Config(
-            task="sort", max_tokens=16, optimizer=adamw.Config(lr=1e-4, weight_decay=0.0), schedule=Cosine(warmup=0.1)
+            task="sort",
+            steps=50,
+            max_tokens=12,
+            optimizer=adamw.Config(lr=1e-4, weight_decay=0.0),
+            schedule=Cosine(warmup=0.1),
         ),
         evaluate=evaluate.Config(),
         export=export.Config(),

@@ -1,6 +1,9 @@
 """A recipe is one typed value: every number of every stage, written down before the first one runs."""
 
+from pydantic import model_validator
+
 from scratchlm.core.config import Settings
+from scratchlm.model.architectures import ARCHITECTURES
 from scratchlm.stages.corpus import Config as Corpus
 from scratchlm.stages.evaluate import Config as Evaluate
 from scratchlm.stages.export import Config as Export
@@ -29,3 +32,10 @@ class Recipe(Settings):
     evaluate: Evaluate | None = None
     export: Export | None = None
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _can_be_exported(self) -> "Recipe":
+        kind = self.pretrain.model.kind
+        if self.export is not None and ARCHITECTURES[kind].HF_NAMES is None:
+            raise ValueError(f"no other runtime can read a '{kind}' model: set export=null, or pretrain 'qwen3'")
+        return self

@@ -14,28 +14,29 @@ from scratchlm.core.errors import ArtifactError
 from scratchlm.core.journal import Journal
 from scratchlm.corpus import record
 from scratchlm.evals import baselines, bits, mixture, preference
-from scratchlm.evals.intervals import proportion
+from scratchlm.evals.intervals import paired, proportion
 from scratchlm.evals.knowledge import Knowledge, read_knowledge
 from scratchlm.evals.tasks import TASKS, Task
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.world import World
+from scratchlm.tokenizer.store import facts_of
 
 MODELS = ("base", "sft", "preferred", "reinforced")
 NOTES = {
     "facts": "Recall of taught facts in a phrasing never trained: not knowledge of functions outside the taught set.",
     "known": "Share of taught names that are not refused.",
-    "preference": "Share of held-out pairs whose right answer the model finds likelier than the plausible mistake.",
-    "implicit": "The same, measured against the fine-tuned model it started from: what the preference stage itself added.",
+    "preference": "Share of pairs not trained on whose right answer the model finds likelier than the plausible mistake; "
+    "pairs of facts and modules ask what was taught, in a new phrasing.",
+    "implicit": "The same, measured against the fine-tuned model that preference tuning started from: what it added.",
+    "ngram": "The n-gram and the compressors read the whole test split; models read its first {tokens} tokens.",
 }
 
 
 class Config(Settings):
     """What is measured, and on how much."""
 
-    model: str | None = None
-    """Measure only this one of base, sft, preferred, reinforced; None: all there are."""
     test_tokens: int | None = Field(default=None, ge=1)
     """Of the test split, for bits per byte; None: all of it."""
     examples: int = Field(default=300, ge=1)
@@ -52,10 +53,9 @@ class Config(Settings):
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Measure every model on the same test text and questions."""
-    names = MODELS if config.model is None else (config.model,)
-    models = [made for name in names if (made := home.find(name))]
+    models = [made for name in MODELS if (made := home.find(name))]
     if not models:
-        raise ArtifactError(f"{home.path}: no model to measure among {', '.join(names)}. Run `scratchlm pretrain` first.")
+        raise ArtifactError(f"{home.path}: no model to measure among {', '.join(MODELS)}. Run `scratchlm pretrain` first.")
     corpus, shards = home.open("corpus"), home.open("shards")
     taught = home.find("sft")
     knowledge = read_knowledge(taught.path) if taught else None
@@ -77,9 +77,9 @@ def measure(
         scores["models"][made.name] = found["scores"]
         answers += found["answers"]
         journal.event("scores", model=made.name, **{name: round(each["value"], 4) for name, each in found["scores"].items()})
-    measured = {name for found in scores["models"].values() for name in found}
-    scores["notes"] = [f"{name}: {note}" for name, note in NOTES.items() if name in measured]
+    scores["notes"] = _notes(config, scores["models"])
     _implicit(out, scores, [made.name for made in models])
+    scores["changes"] = _changes(out, [made.name for made in models])
     out.write_json("scores.json", scores)
     out.write_json("answers.json", answers)
     out.count(models=len(models), examples=config.examples)
@@ -108,26 +108,29 @@ def compare(config: Config, corpus: Artifact, journal: Journal) -> dict[str, Any
 def examine(config: Config, made: Artifact, shards: Artifact, knowledge: Knowledge | None, journal: Journal) -> dict[str, Any]:
     """All scores of one model, and some of its answers."""
     speaker = Speaker.load(made.path)
-    found = bits.windows(open_split(shards.path, "test"), speaker.context, most_tokens=config.test_tokens)
+    test = open_split(shards.path, "test", tokenizer=facts_of(made.path / "tokenizer").sha256)
+    found = bits.windows(test, speaker.context, most_tokens=config.test_tokens)
     costs = bits.bits_of_documents(
         speaker.model,
         found,
         Precision("float32"),
         pad=speaker.tokenizer.end_of_text,
+        unknown=speaker.tokenizer.unknown,
         progress=lambda done, total: journal.progress(f"{made.name}: bits per byte", done, total, "batches"),
     )
     scores = {"bits_per_byte": bits.bits_per_byte(costs, found).model_dump()}
     answers: list[dict[str, Any]] = []
+    rights: dict[str, list[float]] = {}
     for number, (name, task) in enumerate(_tasks(knowledge).items()):
         journal.progress(f"{made.name}: {name}", number, len(TASKS), "tasks")
         right, shown = ask(config, speaker, task)
         if right:
-            scores[name] = proportion(right).model_dump()
+            scores[name], rights[name] = proportion(right).model_dump(), right
             answers += [{"model": made.name, "task": name, **each} for each in shown]
     margins = _margins(config, speaker, knowledge)
     if margins:
         scores["preference"] = proportion([float(margin > 0) for margin in margins]).model_dump()
-    return {"scores": scores, "answers": answers, "margins": margins}
+    return {"scores": scores, "answers": answers, "margins": margins, "right": rights}
 
 
 def ask(config: Config, speaker: Speaker, task: Task) -> tuple[list[float], list[dict[str, Any]]]:
@@ -156,12 +159,29 @@ def _margins(config: Config, speaker: Speaker, knowledge: Knowledge | None) -> l
 
 
 def _implicit(out: Draft, scores: dict[str, Any], names: list[str]) -> None:
-    """Accuracy of each tuned model's margins beyond those of the model it was tuned from."""
-    kept = {name: json.loads((out.path / "parts" / f"{name}.json").read_text(encoding="utf-8"))["margins"] for name in names}
-    for name in ("preferred", "reinforced"):
-        if name in kept and kept.get("sft"):
-            gains = [float(tuned > start) for tuned, start in zip(kept[name], kept["sft"], strict=True)]
-            scores["models"][name]["implicit"] = proportion(gains).model_dump()
+    """Accuracy of the preferred model's margins beyond those of the model it was tuned from."""
+    if {"sft", "preferred"} <= set(names):
+        start, tuned = (_part(out, name)["margins"] for name in ("sft", "preferred"))
+        scores["models"]["preferred"]["implicit"] = proportion([float(a > b) for a, b in zip(tuned, start, strict=True)]).model_dump()
+
+
+def _changes(out: Draft, names: list[str]) -> dict[str, Any]:
+    """What tuning changed in each skill: the same questions, model against the fine-tuned one, paired."""
+    if "sft" not in names:
+        return {}
+    start = _part(out, "sft")["right"]
+    tuned = {name: _part(out, name)["right"] for name in names if name in ("preferred", "reinforced")}
+    return {name: {task: paired(start[task], right).model_dump() for task, right in found.items()} for name, found in tuned.items()}
+
+
+def _part(out: Draft, name: str) -> dict[str, Any]:
+    return json.loads((out.path / "parts" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _notes(config: Config, models: dict[str, Any]) -> list[str]:
+    """What a reader must know about the measures that are there."""
+    measured = {name for found in models.values() for name in found} | ({"ngram"} if config.test_tokens else set())
+    return [f"{name}: {note.format(tokens=config.test_tokens)}" for name, note in NOTES.items() if name in measured]
 
 
 def _texts(path: Path, most: int) -> list[str]:

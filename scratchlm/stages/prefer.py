@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from scratchlm.batches.chat import PreferenceRows, encode_preference, read_preferences
 from scratchlm.core.artifact import Artifact, Draft, Home, sha256_of
@@ -34,6 +34,11 @@ class Config(Training):
     """Weight of the chosen answers' own likelihood, which holds the skills in place."""
     sizes: dict[str, int] = mixture.PAIRS
     """Pairs of each task."""
+
+    @field_validator("sizes")
+    @classmethod
+    def _known(cls, sizes: dict[str, int]) -> dict[str, int]:
+        return mixture.check_sizes(sizes, mixture.SIZES)
 
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:

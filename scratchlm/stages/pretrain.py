@@ -54,7 +54,8 @@ def train(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, jo
     session = Session.open(out, config, journal)
     tokenizer = tokenizers.load(vocabulary.path)
     model = architectures.build(sized(config, tokenizer), seed=config.seed)
-    rows = TokenRows(open_split(shards.path, "train"), model.config.context, config.rows, config.seed)
+    split = open_split(shards.path, "train", tokenizer=tokenizers.facts_of(vocabulary.path).sha256)
+    rows = TokenRows(split, model.config.context, config.rows, config.seed)
     steps = steps_for(config.tokens, per_step=config.rows * config.micro_batches * model.config.context)
 
     def items(step: int) -> list[Any]:
@@ -84,7 +85,7 @@ def validation(config: Config, session: Session, shards: Artifact, tokenizer: To
         raise DataError("shards: the validation split is empty. Give more text, or a larger corpus.validation.")
 
     def measure(state: TrainState) -> dict[str, Any]:
-        costs = bits.bits_of_documents(state.model, found, session.precision, pad=tokenizer.end_of_text)
+        costs = bits.bits_of_documents(state.model, found, session.precision, pad=tokenizer.end_of_text, unknown=tokenizer.unknown)
         return {"bits_per_byte": round(bits.bits_per_byte(costs, found).value, 5)}
 
     return Probe("validation", Every(config.validation_steps), measure)

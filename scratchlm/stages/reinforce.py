@@ -1,4 +1,7 @@
-"""reinforce: practise a skill whose answers can be checked, and do more of what was right (GRPO). Leaves ``reinforced/``."""
+"""reinforce: practise a skill whose answers can be checked, and do more of what was right (GRPO). Leaves ``reinforced/``.
+
+Strictly on-policy: answers are sampled at temperature 1 and used for one step, so the importance ratio is one and its clip never binds.
+"""
 
 import shutil
 from collections.abc import Sequence
@@ -43,10 +46,6 @@ class Config(Training):
     group: int = Field(default=8, ge=2)
     """Answers sampled to each problem; they are compared with each other."""
     max_tokens: int = Field(default=48, ge=1)
-    temperature: float = Field(default=1.0, gt=0)
-    clip: float | None = Field(default=1.0, gt=0)
-    ratio_clip: float = Field(default=0.2, gt=0)
-    """How far one step may move a token's probability ratio."""
     kl: float = Field(default=0.05, ge=0)
     """Weight of the divergence from the model at the start."""
 
@@ -74,7 +73,7 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
         asked = [problems[(step * config.prompts + place) % len(problems)] for place in range(config.prompts)]
         return [rollouts(config, task, asked, Speaker(model, tokenizer, "policy"), frozen, session.precision, step)]
 
-    state = session.train(model, items, Rewarded(model.logits, config.ratio_clip, config.kl), steps=config.steps)
+    state = session.train(model, items, Rewarded(model.logits, config.kl), steps=config.steps)
     session.leave(state, start.path / "tokenizer")
     for name in (KNOWLEDGE, EXAMPLES):
         shutil.copy(start.path / name, out.path / name)
@@ -88,7 +87,7 @@ def rollouts(
     examples = [example for example in asked for _ in range(config.group)]
     prompts = [policy.prompt_ids(example.messages) for example in examples]
     seed = seeds.derive(config.seed, "rollout", step=step)
-    answers = policy.engine.generate(prompts, Sampling(temperature=config.temperature, max_tokens=config.max_tokens, seed=seed))
+    answers = policy.engine.generate(prompts, Sampling(temperature=1, max_tokens=config.max_tokens, seed=seed))
     rewards = [reward(task, example, answer, policy.tokenizer) for example, answer in zip(examples, answers, strict=True)]
     batch = answered(prompts, answers, pad=policy.tokenizer.end_of_text)
     advantages_PG = group_advantages(torch.tensor(rewards).view(len(asked), config.group))

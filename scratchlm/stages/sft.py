@@ -1,20 +1,21 @@
 """sft: learn to answer. Chats made from the corpus itself, or from a file; only answers are trained on. Leaves ``sft/``."""
 
+import itertools
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from scratchlm.batches.chat import ChatRows, Encoded, read_chats
 from scratchlm.core.artifact import Artifact, Draft, Home, sha256_of
 from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal
-from scratchlm.core.records import Conversation
+from scratchlm.core.records import Conversation, Message
 from scratchlm.core.tensors import Every
 from scratchlm.corpus import record
 from scratchlm.evals.knowledge import KNOWLEDGE, learn
-from scratchlm.evals.mixture import SIZES, first_questions, mixture
+from scratchlm.evals.mixture import SIZES, check_sizes, first_questions, mixture
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.model import store
@@ -44,6 +45,11 @@ class Config(Training):
     """Chats of each task."""
     sample_steps: int = Field(default=100, ge=1)
 
+    @field_validator("sizes")
+    @classmethod
+    def _known(cls, sizes: dict[str, int]) -> dict[str, int]:
+        return check_sizes(sizes, SIZES)
+
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Fine-tune the base model on conversations."""
@@ -71,7 +77,7 @@ def conversations(config: Config, out: Draft, corpus: Artifact) -> list[Conversa
     """The chats to learn from; what is taught is written down beside the model."""
     kind = "python" if corpus.manifest.config.get("data") is None else "folder"
     documents = record.read(corpus.path / "train.parquet")
-    knowledge = learn(documents, kind, facts=config.facts)
+    knowledge = learn(documents, kind, facts=config.facts if config.chats is None else 0)  # a file's chats teach none of them
     out.write_text(KNOWLEDGE, knowledge.model_dump_json(indent=1))
     out.write_json(EXAMPLES, first_questions(knowledge, config.seed))
     if config.chats is not None:
@@ -90,14 +96,22 @@ def packed_rows(chats: list[Conversation], tokenizer: Tokenizer, model: Model, c
 
 
 def sample(config: Config, tokenizer: Tokenizer, chats: list[Conversation]) -> Probe:
-    """A greedy answer to the first question of another chat each time, to see what is being learnt."""
+    """A greedy answer to the opening of another chat each time, to see what is being learnt; one too long to read is passed over."""
+    openings = [opening(chat) for chat in chats]
 
     def measure(state: TrainState) -> dict[str, Any]:
-        (question, *_) = chats[state.step // config.sample_steps % len(chats)].messages
-        reply = Speaker(state.model, tokenizer, "sft").reply([question], Sampling(max_tokens=64))
-        return {"prompt": question.content, "text": f"\n{reply.text}"}
+        speaker = Speaker(state.model, tokenizer, "sft")
+        asked = openings[state.step // config.sample_steps % len(openings)]
+        if len(speaker.prompt_ids(asked)) >= speaker.context:
+            return {"prompt": "(too long to show)", "text": ""}
+        return {"prompt": asked[-1].content, "text": f"\n{speaker.reply(asked, Sampling(max_tokens=64)).text}"}
 
     return Probe("sample", Every(config.sample_steps), measure)
+
+
+def opening(chat: Conversation) -> list[Message]:
+    """All that stands before the first answer."""
+    return list(itertools.takewhile(lambda message: message.role != "assistant", chat.messages)) or list(chat.messages[:1])
 
 
 def _digest(chats: str | None) -> dict[str, str]:

@@ -81,11 +81,6 @@ class Keeper:
             return True
         return False
 
-    def clear(self) -> None:
-        """Remove every checkpoint: the run is whole and its weights stand elsewhere."""
-        for path in self.path.glob("step-*"):
-            shutil.rmtree(path)
-
 
 def fault_of(path: Path) -> str | None:
     """What is wrong with a checkpoint directory, or None."""

@@ -13,6 +13,9 @@ from scratchlm.losses.likelihood import Head, chunked_cross_entropy, token_logpr
 from scratchlm.losses.policy import grpo
 from scratchlm.losses.preference import PairLogprobs, dpo
 
+CLIP = 0.2
+"""How far a step may move a token's probability ratio before the loss goes flat; it binds only when rollouts are used twice."""
+
 
 def head_parameters(model: torch.nn.Module) -> list[Tensor]:
     """The parameters that ``logits`` reads: the head's, or the embedding's where they are tied."""
@@ -120,7 +123,6 @@ class Rewarded:
     """GRPO: more of what did better than its siblings, over all sampled tokens of the step (Yu et al. 2025, arXiv:2503.14476)."""
 
     head: Head
-    clip: float
     kl: float
 
     def inputs(self, item: Rollouts) -> ModelInputs:
@@ -129,7 +131,7 @@ class Rewarded:
     def loss(self, x_BTD: Tensor, item: Rollouts) -> tuple[Tensor, Facts]:
         weights_BT = item.batch.weights_BT
         logprobs_BT = token_logprobs(self.head(x_BTD), item.batch.targets_BT)
-        losses_BT, kl_BT = grpo(logprobs_BT, item.sampled_BT, item.reference_BT, item.advantages_B1, clip=self.clip, kl=self.kl)
+        losses_BT, kl_BT = grpo(logprobs_BT, item.sampled_BT, item.reference_BT, item.advantages_B1, clip=CLIP, kl=self.kl)
         per_answer = item.weight / weights_BT.shape[0]  # facts are divided by tokens in the loop; a reward is per answer
         facts = {"reward": item.rewards * per_answer, "kl": float((kl_BT.detach() * weights_BT).sum())}
         return (losses_BT * weights_BT).sum(), facts

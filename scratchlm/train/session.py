@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,8 +9,9 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from scratchlm.core.artifact import Draft, files_under, write_atomically
+from scratchlm.core.artifact import CHECKPOINTS, Draft, files_under, write_atomically
 from scratchlm.core.config import Settings
+from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal, written_to
 from scratchlm.model import store
 from scratchlm.model.architectures import Model, parameters_of
@@ -84,7 +84,7 @@ class Session:
         config = self.config
         model.to(self.world.device)
         state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=self.precision.scaler())
-        keeper = Keeper(self.out.path / "checkpoints", steps=config.checkpoint_steps, minutes=config.checkpoint_minutes)
+        keeper = Keeper(self.out.path / CHECKPOINTS, steps=config.checkpoint_steps, minutes=config.checkpoint_minutes)
         if not keeper.restore(state, self.journal):
             self.journal.event("begin", steps=steps, parameters=parameters_of(model), dtype=self.precision.dtype)
         plan = Plan(steps, lambda step: factor(config.schedule, step, steps), self.precision, keeper, config.clip)
@@ -92,11 +92,10 @@ class Session:
         return state
 
     def leave(self, state: TrainState, tokenizer: Path) -> None:
-        """Write the finished model, with its tokenizer beside it, and let the checkpoints go."""
+        """Write the finished model, with its tokenizer beside it."""
         store.save_model(state.model, self.out.path)
         for file in files_under(tokenizer):
             write_atomically(self.out.path / "tokenizer" / file.relative_to(tokenizer), file.read_bytes())
-        shutil.rmtree(self.out.path / "checkpoints", ignore_errors=True)
         self.out.count(
             parameters=parameters_of(state.model),
             steps=state.step,
@@ -110,6 +109,8 @@ def decide(config: Training) -> Decisions:
     """Measure this machine; the dtype follows unless the recipe names one."""
     threads = torch.get_num_threads()
     device = best_device() if config.device == "auto" else config.device
+    if device == "cuda" and best_device() != "cuda":
+        raise UsageError("device: 'cuda' is asked for, but torch finds no GPU here. Set device to auto or cpu.")
     speeds = measured_speeds(device)
     return Decisions(
         device=device,

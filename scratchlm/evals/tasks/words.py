@@ -43,18 +43,20 @@ COUNT = Phrasings(
     ),
     test="Count how often {letter} occurs in {letters}",
 )
+LONGEST = 5
+"""Letters to reverse or sort at most: asked up to seven, a fifth of the sorted words came out right after the same training."""
 MOST = 3
 """Largest count asked for."""
 
 
 def reverse(knowledge: Knowledge) -> Task:
-    """The letters from last to first."""
+    """The letters from last to first, of words of up to five."""
     return Task("reverse", REVERSE, _word_problems("reverse", knowledge, _reversed), _same_letters, _mistaken)
 
 
 def sort(knowledge: Knowledge) -> Task:
-    """The letters in alphabetical order, of words of up to five: asked up to seven, a fifth came out right after the same training."""
-    return Task("sort", SORT, _word_problems("sort", knowledge, _sorted, longest=5), _same_letters, _mistaken)
+    """The letters in alphabetical order, of words of up to five."""
+    return Task("sort", SORT, _word_problems("sort", knowledge, _sorted), _same_letters, _mistaken)
 
 
 def count(knowledge: Knowledge) -> Task:
@@ -82,11 +84,11 @@ def _split_words(knowledge: Knowledge, *, test: bool) -> list[str]:
     return [word for word in knowledge.words if held_out(f"word {word}") == test and len(set(word)) > 1]
 
 
-def _word_problems(name: str, knowledge: Knowledge, solve: Callable[[str], tuple[str, str]], *, longest: int = 7) -> Problems:
+def _word_problems(name: str, knowledge: Knowledge, solve: Callable[[str], tuple[str, str]]) -> Problems:
     """Problems of one word each; words come round again when there are fewer than asked for."""
 
     def problems(split: Split, chance: random.Random, count: int) -> list[Problem]:
-        words = [word for word in _split_words(knowledge, test=split == "test") if len(word) <= longest]
+        words = [word for word in _split_words(knowledge, test=split == "test") if len(word) <= LONGEST]
         chance.shuffle(words)
         return [_word_problem(name, word, solve) for word in cycled(words, count, rounds(split))]
 
