@@ -203,3 +203,22 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(Killed):
         artifact.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+def test_checkpoints_go_only_when_the_artifact_is_whole(tmp_path: Path):
+    home = Home(tmp_path)
+
+    def make(draft: Draft) -> None:
+        draft.write_text("checkpoints/step-1/state.json", "{}")
+        draft.write_text("model.json", "{}")
+
+    made = home.build("base", Config(), [], make)
+    assert set(made.manifest.files) == {"model.json"}
+    assert not (made.path / "checkpoints").exists()
+
+
+def test_an_artifact_goes_by_its_role_wherever_it_lies(tmp_path: Path):
+    for run in ("one", "two"):
+        Home(tmp_path / run).build("v1", Config(), [], lambda draft: None)
+    home = Home(tmp_path / "here", {"sft": tmp_path / "one" / "v1", "preferred": tmp_path / "two" / "v1"})
+    assert [home.open(name).name for name in ("sft", "preferred")] == ["sft", "preferred"]

@@ -243,7 +243,7 @@ def test_the_reward_of_a_step_is_the_mean_over_answers_of_any_length():
     x_BTD = features(model, rows.inputs.tokens_BT)
     now_BT = token_logprobs(model.logits(x_BTD), rows.targets_BT).detach()
     item = Rollouts(rows, now_BT, now_BT, torch.tensor([[1.0], [-1.0]]), rewards=1.0)
-    loss, facts = Rewarded(model.logits, clip=0.2, kl=0.1).loss(x_BTD, item)
+    loss, facts = Rewarded(model.logits, kl=0.1).loss(x_BTD, item)
     assert item.weight == 3
     assert facts["reward"] / item.weight == 0.5
     assert facts["kl"] == pytest.approx(0, abs=1e-6)

@@ -233,7 +233,9 @@ def test_both_schedules_end_on_their_floor():
     assert wsd(50, warmup=5, decay=20, total=50, floor=0.0) == 0.0
 
 
-@pytest.mark.parametrize("config", [Cosine(), Cosine(warmup=0, floor=1), Cosine(warmup=1), Wsd(), Wsd(warmup=0, decay=0), Wsd(decay=1)])
+@pytest.mark.parametrize(
+    "config", [Cosine(), Cosine(warmup=0, floor=1), Cosine(warmup=1), Wsd(), Wsd(warmup=0, decay=0), Wsd(warmup=0, decay=1)]
+)
 @pytest.mark.parametrize("total", [1, 2, 7, 300])
 def test_a_schedule_is_a_pure_function_that_rises_and_then_falls(config: ScheduleConfig, total: int):
     factors = [factor(config, step, total) for step in range(total)]

@@ -324,3 +324,21 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     made.verify()
     weights = "model.safetensors"
     assert made.manifest.files.get(weights) == Home(road.home).open(STAGES[verb]).manifest.files.get(weights)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ('pretrain.model={"kind": "swift"}', "set export=null"),
+        ('sft.sizes={"jokes": 5}', "no chats of 'jokes'"),
+        ('prefer.sizes={"facts": -1}', "-1 is below 0"),
+        ("pretrain.schedule.decay=1", "more than the whole run"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_the_first_stage(wrong: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    home = tmp_path / "home"
+    schedule = ["--set", 'pretrain.schedule={"kind": "wsd"}']
+    code, errors = answered(["run", "smoke", "--home", str(home), *schedule, "--set", wrong], capsys)
+    assert code == 2
+    assert says in errors
+    assert not home.exists()

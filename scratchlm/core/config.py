@@ -44,7 +44,10 @@ def with_sets(settings: S, assignments: Iterable[str], where: str = "--set") -> 
         path, found, text = assignment.partition("=")
         if not found:
             raise UsageError(f"{where}: '{assignment}' has no '='. Write PATH=VALUE, for example pretrain.optimizer.lr=6e-4.")
-        _assign(plain, path.strip().split("."), _value(text), f"{where} {path.strip()}")
+        value = _value(text)
+        _assign(plain, path.strip().split("."), value, f"{where} {path.strip()}")
+        if isinstance(value, dict):  # filled with the defaults of its kind, so that a later assignment finds its fields
+            plain = to_plain(from_plain(type(settings), plain, where))
     return from_plain(type(settings), plain, where)
 
 
