@@ -20,7 +20,7 @@ def laptop() -> Recipe:
             optimizer=muon.Config(lr=0.02),
             schedule=Wsd(decay=0.6),
         ),
-        sft=sft.Config(epochs=4.5, rows=8, optimizer=muon.Config(lr=0.02), schedule=Wsd(decay=0.8)),
+        sft=sft.Config(epochs=4, rows=8, optimizer=muon.Config(lr=0.02), schedule=Wsd(decay=0.8)),
         prefer=prefer.Config(optimizer=adamw.Config(lr=5e-5, weight_decay=0.0)),
         reinforce=reinforce.Config(
             task="sort",

@@ -19,6 +19,10 @@ PHRASINGS = Phrasings(
         "what is {a} plus {b}?",
         "What is {a} + {b}?",
         "Compute {a} + {b}.",
+        "How do I add {a} and {b}?",
+        "How many are {a} plus {b}?",
+        "Tell me {a}+{b}.",
+        "Give me the sum of {a} and {b}.",
     ),
     test="How much is {a}+{b}?",
 )

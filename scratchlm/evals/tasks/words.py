@@ -20,6 +20,8 @@ REVERSE = Phrasings(
         "Write {letters} in reverse.",
         "What is {letters} in reverse?",
         "Say the letters {letters} from last to first.",
+        "Give me {letters} backwards.",
+        "Turn {letters} around.",
     ),
     test="Give me the reverse of {letters}",
 )
@@ -30,6 +32,8 @@ SORT = Phrasings(
         "Put the letters {letters} in alphabetical order.",
         "What are the letters {letters} in alphabetical order?",
         "Sort {letters} by the alphabet.",
+        "Arrange the letters {letters} from a to z.",
+        "Give me {letters} in order.",
     ),
     test="Arrange {letters} in alphabetical order.",
 )
@@ -40,6 +44,8 @@ COUNT = Phrasings(
         "Count the letter {letter} in {letters}",
         "How often is {letter} among {letters}?",
         "How many times is the letter {letter} in {letters}?",
+        "Count {letter} among the letters {letters}",
+        "Tell me how many {letter} there are in {letters}",
     ),
     test="Count how often {letter} occurs in {letters}",
 )
