@@ -129,7 +129,7 @@ def _bits(axes: Axes, held_out: Sequence[Event], scores: Scores | None) -> None:
     ngram = scores.baselines.get("ngram") if scores else None
     if ngram is not None:
         axes.axhline(ngram, color=SOFT, linestyle=(0, (4, 3)), linewidth=1.3)
-        axes.annotate(f"best n-gram {ngram:.3f}", (1, ngram), xycoords=("axes fraction", "data"), xytext=(0, 5),
+        axes.annotate(f"best n-gram {ngram:.3f}, on the test split", (1, ngram), xycoords=("axes fraction", "data"), xytext=(0, 5),
                       textcoords="offset points", ha="right", color=SOFT, fontsize=9.5)  # fmt: skip
     axes.set_title("Held-out text, bits per byte")
     _over_tokens(axes)
