@@ -97,6 +97,11 @@ def compare(config: Config, corpus: Artifact, journal: Journal) -> dict[str, Any
     """What predicts the same test text without a neural network."""
     train = _texts(corpus.path / "train.parquet", config.baseline_bytes)
     test = _texts(corpus.path / "test.parquet", config.baseline_bytes)
+    for name, texts in (("train", train), ("test", test)):
+        read, whole = sum(len(text.encode()) for text in texts), int(corpus.counts[f"{name}_bytes"])
+        if read < whole:
+            message = f"baselines read {read:,} of {whole:,} bytes of the {name} split (evaluate.baseline_bytes)"
+            journal.event("baseline_text_cut", split=name, message=message)
     journal.progress("n-gram", 0, 3, "baselines")
     order, best = baselines.best(baselines.ngrams(train, test))
     journal.progress("xz", 1, 3, "baselines")
