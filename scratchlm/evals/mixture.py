@@ -13,16 +13,16 @@ IDENTITY = "identity"
 SIZES = {
     "facts": 3600,
     "modules": 1800,
-    "unknown": 700,
+    "unknown": 1200,
     "addition": 1200,
-    "reverse": 2500,
+    "reverse": 3000,
     "sort": 4000,
     "letters": 2000,
     IDENTITY: 100,
 }
 """Chats of each kind in the laptop recipe; a kind with nothing to ask gives fewer."""
-# No pairs of letter counts: right and wrong ones share all but a digit or two, and preferring cost the skill 12 points.
-PAIRS = {"facts": 600, "modules": 200, "addition": 300, "reverse": 300, "sort": 300}
+# No pairs of letters: right and wrong answers share all but two of them, and preferring cost letters 12 points and sort 18.
+PAIRS = {"facts": 600, "modules": 200, "addition": 300}
 
 SHOWN = ("facts", "modules", "addition", "sort", "reverse")
 

@@ -16,14 +16,14 @@ def laptop() -> Recipe:
         tokenize=tokenize.Config(),
         pretrain=pretrain.Config(
             model=qwen3.Config(vocab=4096, context=256, layers=3, width=192, heads=4, kv_heads=2, head_dim=64, hidden=512),
-            tokens=2_500_000,
+            tokens=3_500_000,
             optimizer=muon.Config(lr=0.02),
             schedule=Wsd(decay=0.6),
         ),
         sft=sft.Config(epochs=4, rows=8, optimizer=muon.Config(lr=0.02), schedule=Wsd(decay=0.8)),
         prefer=prefer.Config(optimizer=adamw.Config(lr=5e-5, weight_decay=0.0)),
         reinforce=reinforce.Config(
-            task="sort",
+            task="reverse",
             steps=50,
             max_tokens=12,
             optimizer=adamw.Config(lr=1e-4, weight_decay=0.0),
