@@ -23,6 +23,8 @@ from scratchlm.core.journal import by_step, read
 from scratchlm.report.page import EVIDENCE
 
 SWIFT = {"kind": "swift", "layers": 3, "width": 192, "heads": 2, "head_dim": 96}
+PACE_TOKENS = 150_000
+"""Enough for a median speed."""
 T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t for a two-sided 95 % interval by number of seeds."""
 
@@ -33,9 +35,9 @@ def scratchlm(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "scratchlm", *words], check=True)
 
 
-def train_seconds(model: Path) -> float:
-    """Seconds that the training steps of a model took."""
-    return sum(event["seconds"] for event in by_step(model / "journal.jsonl", "step"))
+def tokens_seen(model: Path) -> int:
+    """Tokens that a model was trained on."""
+    return int(by_step(model / "journal.jsonl", "step")[-1]["tokens"])
 
 
 def tokens_per_second(model: Path) -> float:
@@ -57,30 +59,18 @@ def run_seed(out: Path, seed: int, data: list[str]) -> None:
 
 
 def swift_control(out: Path, home: Path, seed: int) -> None:
-    """The other architecture for the same seconds on the same shards: its speed is measured first, then its tokens are fixed."""
+    """The other architecture for the same seconds on the same shards: tokens in the ratio of their speeds, measured side by side."""
     control = out / f"swift-{seed}"
     given = [f"--from={name}={home / name}" for name in ("corpus", "tokenizer", "shards")]
-    model = f"pretrain.model={json.dumps(SWIFT)}"
-    base_only = ["--set", "export=null"]  # nobody else reads it
-    pace = out / f"pace-{seed}"
+    swift = ["--set", f"pretrain.model={json.dumps(SWIFT)}"]
+    common = ["laptop", "--seed", str(seed), "--set", "export=null", *given]  # nobody else reads it
     if not (control / "base").exists():
-        scratchlm(
-            "pretrain",
-            "laptop",
-            "--seed",
-            str(seed),
-            "--home",
-            str(pace),
-            "--set",
-            model,
-            "--set",
-            "pretrain.tokens=150000",
-            *base_only,
-            *given,
-        )
-        tokens = round(train_seconds(home / "base") * tokens_per_second(pace / "base"))
-        words = ["--set", model, "--set", f"pretrain.tokens={tokens}", *base_only]
-        scratchlm("pretrain", "laptop", "--seed", str(seed), "--home", str(control), *words, *given)
+        short = ["--set", f"pretrain.tokens={PACE_TOKENS}"]
+        scratchlm("pretrain", *common, *short, "--home", str(out / f"pace-default-{seed}"))
+        scratchlm("pretrain", *common, *short, *swift, "--home", str(out / f"pace-swift-{seed}"))
+        ratio = tokens_per_second(out / f"pace-swift-{seed}" / "base") / tokens_per_second(out / f"pace-default-{seed}" / "base")
+        tokens = round(tokens_seen(home / "base") * ratio)
+        scratchlm("pretrain", *common, *swift, "--set", f"pretrain.tokens={tokens}", "--home", str(control))
     if not (control / "scores").exists():
         scratchlm("evaluate", "laptop", "--home", str(control), *given)
 

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from scratchlm.core.errors import ArtifactError, CheckFailed, DataError
 from scratchlm.core.journal import Journal
 from scratchlm.core.records import Document
-from scratchlm.corpus import dedup, record, split
-from scratchlm.corpus.ledger import Dropped, Ledger, Verdict
+from scratchlm.corpus import dedup, split
+from scratchlm.corpus.ledger import Ledger, Verdict
 from scratchlm.corpus.prepare import Prepared, Rules, prepare
 from scratchlm.corpus.report import report
+from scratchlm.sources import record
+from scratchlm.sources.found import Dropped
 
 RULES = Rules({"validation": 0.1, "test": 0.1}, {"pinned"}, {}, 0.8, 1, "here", seed=3)
 
@@ -157,3 +159,10 @@ def test_a_verdict_holds_the_number_and_the_limit():
     (row,) = ledger.by_stage()["filter"]
     assert (row["value"], row["threshold"], row["reason"]) == (1.0, 2.0, "why")
     assert len(row["excerpt"]) <= 300
+
+
+def test_a_pinned_file_of_a_small_folder_keeps_its_end():
+    documents = [story(n, host="pinned" if n % 2 else "other") for n in range(40)]
+    split_of = split.assign(documents, fractions={"validation": 0.1, "test": 0.1}, pinned={"pinned"}, seed=1)
+    ends = {document.facts["host"] for document in documents if split_of[document.id] != "train"}
+    assert ends == {"other"}

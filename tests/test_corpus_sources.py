@@ -17,8 +17,8 @@ from scratchlm.core.artifact import Home
 from scratchlm.core.errors import DataError, UsageError
 from scratchlm.core.journal import Journal
 from scratchlm.core.records import Document
-from scratchlm.corpus import folder, members, python_docs, python_source, record, usage
-from scratchlm.corpus.ledger import Dropped
+from scratchlm.sources import folder, members, python_docs, python_source, record, usage
+from scratchlm.sources.found import Dropped
 from scratchlm.stages import corpus
 
 TEXT = "\n\n".join(f"Part {n} of the tale was told by number {n * n} to the king, and {n + 3} men heard it." for n in range(300))

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchlm.core.records import Document
-from scratchlm.corpus import clean, filters, pieces
+from scratchlm.corpus import clean, filters
 from scratchlm.corpus.filters import FILTERS, PROFILES, Words
+from scratchlm.sources import pieces
 
 
 def document(text: str, **facts: str | float) -> Document:

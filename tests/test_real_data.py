@@ -14,11 +14,11 @@ from scratchlm.batches.shards import Shards, open_split
 from scratchlm.core.artifact import Home
 from scratchlm.core.journal import Journal
 from scratchlm.core.records import Document
-from scratchlm.corpus import record
 from scratchlm.evals.knowledge import learn
 from scratchlm.evals.tasks import TASKS
 from scratchlm.optim import adamw
 from scratchlm.parallel.precision import Precision
+from scratchlm.sources import record
 from scratchlm.stages import corpus, tokenize, vocab
 from scratchlm.tokenizer import store
 from scratchlm.tokenizer.bpe import byte_letters

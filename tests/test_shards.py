@@ -12,7 +12,7 @@ from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.errors import ArtifactError, DataError
 from scratchlm.core.journal import Event, Journal
 from scratchlm.core.records import Document
-from scratchlm.corpus import record
+from scratchlm.sources import record
 from scratchlm.stages import tokenize, vocab
 from scratchlm.tokenizer import store
 from scratchlm.tokenizer.interface import UNKNOWN

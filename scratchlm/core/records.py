@@ -16,7 +16,7 @@ class Document:
     """32 hexadecimal digits: BLAKE2b-128 of source and locator, so it survives a new extraction."""
     source: str
     facts: Mapping[str, str | int | float | None] = field(default_factory=dict)
-    """Columns of the record at rest (``corpus/record.py``): locator, title, licence, … absent means unknown."""
+    """Columns of the record at rest (``sources/record.py``): locator, title, licence, … absent means unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,15 +25,6 @@ IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 # Only 2000::/3 is in public use; the short forms would catch slices such as a[::2] and names such as dead::beef.
 IPV6 = re.compile(r"(?<![\w:.])[23][0-9a-fA-F]{3}:(?:[0-9a-fA-F]{0,4}:){1,6}[0-9a-fA-F]{0,4}(?![\w:])")
 
-ROLE = re.compile(r":(?:[a-z]+:)?[a-z]+:`(?:[^`<]*<)?[~!]?([^`>]+)>?`|`~\.?([\w.]+)`")
-NUMBERED_ROLE = re.compile(r":(pep|rfc):`(\d+)`")
-
-
-def plain_roles(text: str) -> str:
-    """``text`` with reStructuredText's roles made plain: :func:`~os.path.join` becomes `os.path.join`, :pep:`8` becomes PEP 8."""
-    text = NUMBERED_ROLE.sub(lambda match: f"{match.group(1).upper()} {match.group(2)}", text)
-    return ROLE.sub(lambda match: f"`{match.group(1) or match.group(2)}`", text)
-
 
 def normalise(text: str) -> str:
     """``text`` in NFC, with ``\\n`` line ends, no control characters, no trailing blanks and at most two empty lines in a row.

@@ -13,7 +13,7 @@ from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue] - its 
 
 from scratchlm.core.records import Document
 from scratchlm.corpus.ledger import Verdict
-from scratchlm.corpus.record import digest
+from scratchlm.sources.record import digest
 
 SHINGLE = 5
 """Words of a shingle."""

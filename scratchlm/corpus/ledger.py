@@ -7,28 +7,9 @@ from typing import Any
 
 from scratchlm.core.errors import CheckFailed
 from scratchlm.core.records import Document
+from scratchlm.sources.found import EXCERPT, Dropped, Number
 
-EXCERPT = 300
 EXAMPLES = 10
-Number = float | int
-"""What a rule measures: a share or a count."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A document or file that is not in the corpus, and why."""
-
-    id: str
-    locator: str
-    source: str
-    stage: str
-    rule: str
-    reason: str
-    value: Number | None = None
-    threshold: Number | None = None
-    characters: int = 0
-    excerpt: str = ""
-    dup_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from scratchlm.core.errors import DataError
 from scratchlm.core.journal import Journal
 from scratchlm.core.records import Document
 from scratchlm.corpus import clean, dedup, filters, split
-from scratchlm.corpus.ledger import Dropped, Ledger, Number, Verdict
+from scratchlm.corpus.ledger import Ledger, Number, Verdict
+from scratchlm.sources.found import Dropped
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def prepare(found: Iterable[Document | Dropped], rules: Rules, journal: Journal)
     splits = {name: [document for document in documents if split_of[document.id] == name] for name in split.SPLITS}
     if empty := [name for name, members in splits.items() if not members]:
         raise DataError(
-            f"{rules.where}: nothing is left for {' and '.join(empty)} after {len(ledger.dropped)} documents were dropped. Add text."
+            f"{rules.where}: nothing is left for {' and '.join(empty)} after {len(ledger.dropped)} documents were dropped"
+            f"{_reasons(ledger)}. Add text."
         )
     copies = Counter(copy.of.id for copy in [*same, *similar])
     return Prepared(splits, ledger, copies, {name: round(value, 2) for name, value in seconds.items()})
@@ -94,12 +96,16 @@ def check_size(documents: Iterable[Document], ledger: Ledger, rules: Rules) -> N
     """DataError when the documents hold fewer than ``minimum_bytes``, with what was found and what became of the rest."""
     found = sum(len(document.text.encode()) for document in documents)
     if found < rules.minimum_bytes:
-        reasons = Counter(item.rule for item in ledger.dropped).most_common(4)
-        dropped = f" (dropped: {', '.join(f'{number} × {rule}' for rule, number in reasons)})" if reasons else ""
         raise DataError(
-            f"{rules.where}: {found:,} bytes of usable text{dropped}, and {rules.minimum_bytes:,} are needed. "
+            f"{rules.where}: {found:,} bytes of usable text{_reasons(ledger)}, and {rules.minimum_bytes:,} are needed. "
             "Add text, or lower corpus.minimum_bytes with --set."
         )
+
+
+def _reasons(ledger: Ledger) -> str:
+    """The commonest reasons for dropping, for the end of a sentence; empty when nothing was dropped."""
+    reasons = Counter(item.rule for item in ledger.dropped).most_common(4)
+    return f" (dropped: {', '.join(f'{number} × {rule}' for rule, number in reasons)})" if reasons else ""
 
 
 def _preference(document: Document, split_name: str, pinned: Collection[str]) -> tuple[int, float]:

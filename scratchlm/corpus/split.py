@@ -6,10 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from scratchlm.core import seeds
 from scratchlm.core.errors import DataError
 from scratchlm.core.records import Document
+from scratchlm.sources.folder import FEW_FILES
 
 SPLITS = ("train", "validation", "test")
-FEW_GROUPS = 20
-"""With fewer files the end of each one is kept aside, so that a folder with one file splits too."""
 LEAST_TAIL = 0.05
 LARGEST_SHARE = 0.1
 """Of a held-out split that one group should fill at most."""
@@ -23,7 +22,7 @@ def assign(documents: Sequence[Document], *, fractions: Mapping[str, float], pin
     groups: dict[str, list[Document]] = defaultdict(list)
     for document in documents:
         groups[str(document.facts["host"])].append(document)
-    split = _by_tail(groups, fractions) if len(groups) < FEW_GROUPS else _by_group(groups, fractions, pinned, seed)
+    split = _by_tail(groups, fractions, pinned) if len(groups) < FEW_FILES else _by_group(groups, fractions, pinned, seed)
     return _with_something_in_each(documents, split)
 
 
@@ -43,11 +42,14 @@ def _by_group(groups: Mapping[str, list[Document]], fractions: Mapping[str, floa
     return {document.id: split_of.get(group, "train") for group, members in groups.items() for document in members}
 
 
-def _by_tail(groups: Mapping[str, list[Document]], fractions: Mapping[str, float]) -> dict[str, str]:
+def _by_tail(groups: Mapping[str, list[Document]], fractions: Mapping[str, float], pinned: Collection[str]) -> dict[str, str]:
     """The last parts of each group: first what validates, then what tests."""
     validation, test = (max(LEAST_TAIL, fractions[split]) if fractions[split] else 0.0 for split in ("validation", "test"))
     split_of = {}
     for members in groups.values():
+        if str(members[0].facts["host"]) in pinned:
+            split_of |= dict.fromkeys((document.id for document in members), "train")
+            continue
         total, before = sum(len(document.text) for document in members), 0
         for document in members:
             middle = (before + len(document.text) / 2) / max(1, total)

@@ -14,9 +14,9 @@ SIZES = {
     "facts": 3600,
     "modules": 1800,
     "unknown": 1200,
-    "addition": 1200,
+    "addition": 1600,
     "reverse": 3000,
-    "sort": 4000,
+    "sort": 3400,
     "letters": 2000,
     IDENTITY: 100,
 }

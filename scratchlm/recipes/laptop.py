@@ -23,9 +23,9 @@ def laptop() -> Recipe:
         sft=sft.Config(epochs=4, rows=8, optimizer=muon.Config(lr=0.02), schedule=Wsd(decay=0.8)),
         prefer=prefer.Config(optimizer=adamw.Config(lr=5e-5, weight_decay=0.0)),
         reinforce=reinforce.Config(
-            task="reverse",
+            task="addition",
             steps=50,
-            max_tokens=12,
+            max_tokens=48,
             optimizer=adamw.Config(lr=1e-4, weight_decay=0.0),
             schedule=Cosine(warmup=0.1),
         ),

@@ -8,12 +8,12 @@ from scratchlm.core.artifact import Artifact, Draft, Home
 from scratchlm.core.config import Settings, nearest
 from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal
-from scratchlm.corpus import record
 from scratchlm.corpus.filters import FILTERS
 from scratchlm.corpus.prepare import Rules, check_size, prepare
-from scratchlm.corpus.python_docs import PACKAGES
 from scratchlm.corpus.report import report
-from scratchlm.corpus.sources import SOURCES, fingerprint
+from scratchlm.sources import record
+from scratchlm.sources.python_docs import PACKAGES
+from scratchlm.sources.tables import SOURCES, fingerprint
 
 PINNED = (
     "builtins", "os", "os.path", "math", "json", "re", "random", "itertools", "functools", "collections", "string", "sys", "time",

@@ -12,7 +12,6 @@ from scratchlm.core.artifact import Artifact, Draft, Home
 from scratchlm.core.config import Settings
 from scratchlm.core.errors import ArtifactError
 from scratchlm.core.journal import Journal
-from scratchlm.corpus import record
 from scratchlm.evals import baselines, bits, mixture, preference
 from scratchlm.evals.intervals import paired, proportion
 from scratchlm.evals.knowledge import Knowledge, read_knowledge
@@ -21,6 +20,7 @@ from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.world import World
+from scratchlm.sources import record
 from scratchlm.tokenizer.store import facts_of
 
 MODELS = ("base", "sft", "preferred", "reinforced")

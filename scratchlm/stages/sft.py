@@ -13,7 +13,6 @@ from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal
 from scratchlm.core.records import Conversation, Message
 from scratchlm.core.tensors import Every
-from scratchlm.corpus import record
 from scratchlm.evals.knowledge import KNOWLEDGE, learn
 from scratchlm.evals.mixture import SIZES, check_sizes, first_questions, mixture
 from scratchlm.generate.sample import Sampling
@@ -21,6 +20,7 @@ from scratchlm.generate.speaker import Speaker
 from scratchlm.model import store
 from scratchlm.model.architectures import Model
 from scratchlm.serve.choose import EXAMPLES
+from scratchlm.sources import record
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer import template
 from scratchlm.tokenizer.interface import Tokenizer

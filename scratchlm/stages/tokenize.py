@@ -13,7 +13,7 @@ from scratchlm.core.config import Settings
 from scratchlm.core.errors import DataError
 from scratchlm.core.journal import Journal
 from scratchlm.core.records import Document
-from scratchlm.corpus import record
+from scratchlm.sources import record
 from scratchlm.tokenizer import store
 from scratchlm.tokenizer.interface import Tokenizer
 

@@ -1,15 +1,13 @@
 """Where text comes from: each source gives documents, and what it could not read with the reason."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scratchlm.core.artifact import fingerprint_of
-from scratchlm.core.records import Document
-from scratchlm.corpus import folder, python_docs
-from scratchlm.corpus.ledger import Dropped
+from scratchlm.sources import folder, python_docs
+from scratchlm.sources.found import Found
 
 Progress = Callable[[str, int, int], None]
-Found = Iterator[Document | Dropped]
 
 
 def from_python(data: str | None, packages: Sequence[str], progress: Progress) -> Found:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scratchlm.corpus import usage
+from scratchlm.sources import usage
 
 SKIPPED_FOLDERS = {"site-packages", "test", "tests", "testing", "_vendor", "__pycache__", "lib-dynload", "f2py", "lexers", "v1"}
 """Test suites, other people's copies, and in pygments and pydantic hundreds of near-empty modules and an old version."""

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from scratchlm.core.errors import DataError
 from scratchlm.core.records import Document
-from scratchlm.corpus import members, pieces, python_source, record
-from scratchlm.corpus.clean import plain_roles
-from scratchlm.corpus.ledger import EXCERPT, Dropped
-from scratchlm.corpus.python_source import Entry
+from scratchlm.sources import members, pieces, python_source, record
+from scratchlm.sources.found import EXCERPT, Dropped
+from scratchlm.sources.markup import plain_roles
+from scratchlm.sources.python_source import Entry
 
 PACKAGES = (
     "numpy", "matplotlib", "pydantic", "pydantic_core", "typer", "click", "rich", "jinja2", "pygments", "packaging", "filelock", "fsspec",

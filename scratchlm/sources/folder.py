@@ -17,14 +17,13 @@ from pathlib import Path
 import zstandard
 
 from scratchlm.core.errors import DataError, UsageError
-from scratchlm.core.records import Document
-from scratchlm.corpus import formats, pieces, record, split
-from scratchlm.corpus.ledger import Dropped
+from scratchlm.sources import formats, pieces, record
+from scratchlm.sources.found import Dropped, Found
 
 LARGEST_FILE = 512 * 2**20
 """Bytes after decompression; more is a bomb, or a corpus that wants to be several files."""
 
-Reader = Callable[[formats.File], formats.Found]
+Reader = Callable[[formats.File], Found]
 READERS: dict[str, Reader] = {
     ".txt": formats.plain,
     ".text": formats.plain,
@@ -40,6 +39,8 @@ READERS: dict[str, Reader] = {
 """By the file's ending, which also may be followed by one of ``PACKED``."""
 
 PACKED = (".gz", ".zst", ".bz2")
+FEW_FILES = 20
+"""With fewer the end of each one is kept aside, so that a folder with one file splits too."""
 LEAST_PIECE, LEAST_PIECES = 500, 40
 """Characters of the smallest pieces that a small folder is cut into, and how many of them it should give."""
 DECLARED = re.compile(rb"charset=[\"']?([A-Za-z0-9_-]{2,20})")
@@ -47,7 +48,7 @@ CONTROLS = re.compile(rb"[\x01-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
-def documents(root: Path, progress: Callable[[str, int, int], None]) -> Iterator[Document | Dropped]:
+def documents(root: Path, progress: Callable[[str, int, int], None]) -> Found:
     """Every document below ``root`` in the order of file names; UsageError or DataError when there is nothing to read at all."""
     files = list(files_under(root))
     usual = _usual_piece(files)
@@ -92,7 +93,7 @@ def digest_of(root: Path) -> str:
     return total.hexdigest()
 
 
-def _documents_of(root: Path, path: Path, usual: int) -> Iterator[Document | Dropped]:
+def _documents_of(root: Path, path: Path, usual: int) -> Found:
     name = path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
     kind = _kind(path)
     if kind is None:
@@ -158,7 +159,7 @@ def _usual_piece(files: list[Path]) -> int:
     """Characters of a piece: fewer where a folder has few files and these are short, so that some pieces can be kept aside."""
     readable = [path for path in files if _kind(path)]
     size = sum(path.stat().st_size for path in readable)
-    return pieces.USUAL if len(readable) >= split.FEW_GROUPS else min(pieces.USUAL, max(LEAST_PIECE, size // LEAST_PIECES))
+    return pieces.USUAL if len(readable) >= FEW_FILES else min(pieces.USUAL, max(LEAST_PIECE, size // LEAST_PIECES))
 
 
 def _kind(path: Path) -> str | None:

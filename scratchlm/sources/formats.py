@@ -14,9 +14,9 @@ from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - its comp
 from lxml import html as lxml_html
 
 from scratchlm.core.records import Document
-from scratchlm.corpus import pieces, record
-from scratchlm.corpus.clean import plain_roles
-from scratchlm.corpus.ledger import EXCERPT, Dropped
+from scratchlm.sources import pieces, record
+from scratchlm.sources.found import EXCERPT, Dropped, Found
+from scratchlm.sources.markup import plain_roles
 
 SOURCE = "folder"
 SPLIT_ABOVE = 16_000
@@ -52,9 +52,6 @@ class File:
     charset: str
     usual: int = pieces.USUAL
     """Characters of a piece; fewer where the folder is small, so that its end can be kept aside."""
-
-
-Found = Iterator[Document | Dropped]
 
 
 def plain(file: File) -> Iterator[Document]:
