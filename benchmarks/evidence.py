@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchlm.core.artifact import sha256_of
-from scratchlm.core.journal import by_step, read
+from scratchlm.core.journal import by_step
 from scratchlm.report.page import EVIDENCE
 
 SWIFT = {"kind": "swift", "layers": 3, "width": 192, "heads": 2, "head_dim": 96}
@@ -38,6 +38,12 @@ def scratchlm(*words: str) -> None:
 def tokens_seen(model: Path) -> int:
     """Tokens that a model was trained on."""
     return int(by_step(model / "journal.jsonl", "step")[-1]["tokens"])
+
+
+def seconds_of(model: Path) -> float:
+    """Seconds of training, sampling included: steps times the median one, so that a disturbance decides nothing."""
+    steps = [event["seconds"] for event in by_step(model / "journal.jsonl", "step")]
+    return len(steps) * statistics.median(steps)
 
 
 def tokens_per_second(model: Path) -> float:
@@ -80,10 +86,8 @@ def sft_control(out: Path, home: Path, seed: int) -> None:
     control = out / f"continued-{seed}"
     start = "preferred" if (home / "preferred").exists() else "sft"
     given = [f"--from=base={home / start}", f"--from=corpus={home / 'corpus'}", f"--from=shards={home / 'shards'}"]
-    events = [event for event in read(home / "journal.jsonl") if event["event"] == "stage" and event.get("name") in ("sft", "reinforce")]
-    seconds = {event["name"]: event["seconds"] for event in events if event.get("state") == "finished" and not event["kept"]}
     recipe = json.loads((home / "recipe.json").read_text(encoding="utf-8"))["recipe"]["sft"]
-    epochs = recipe["epochs"] * seconds["reinforce"] / seconds["sft"]
+    epochs = recipe["epochs"] * seconds_of(home / "reinforced") / seconds_of(home / "sft")
     optimizer = recipe["optimizer"] | {name: value / 10 for name, value in recipe["optimizer"].items() if name.endswith("lr")}
     if not (control / "scores").exists():
         words = ["--set", f"sft.epochs={epochs:.3f}", "--set", f"sft.optimizer={json.dumps(optimizer)}"]

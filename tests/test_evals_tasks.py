@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from scratchlm.evals.knowledge import Fact, Knowledge
-from scratchlm.evals.mixture import IDENTITY, PAIRS, mixture, pairs
+from scratchlm.evals.mixture import IDENTITY, LONGEST_TALK, PAIRS, mixture, pairs, talks
 from scratchlm.evals.tasks import TASKS
 from scratchlm.evals.tasks.addition import worked
 from scratchlm.evals.tasks.recall import REFUSAL
@@ -127,3 +127,12 @@ def test_pairs_set_the_right_answer_against_a_wrong_one():
     assert all(pair.chosen != pair.rejected for pair in found)
     asked = {pair.prompt for pair in found}
     assert asked.isdisjoint(pair.prompt for pair in pairs(PYTHON, 1, sizes=dict.fromkeys(PAIRS, 10), test=True))
+
+
+def test_talks_hold_the_same_exchanges_in_the_same_order():
+    chats = mixture(PYTHON, 1, sizes={"addition": 60, "sort": 60})
+    found = talks(chats, 1)
+    assert [message for talk in found for message in talk.messages] == [message for chat in chats for message in chat.messages]
+    assert {len(talk.messages) for talk in found} == {2, 4, 6}
+    assert all(sum(len(message.content) for message in talk.messages) <= LONGEST_TALK for talk in found if len(talk.messages) > 2)
+    assert found == talks(chats, 1) != talks(chats, 2)

@@ -1,7 +1,7 @@
 """What the assistant learns from, mixed: facts in several phrasings, skills, refusals, and a few words about itself."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from scratchlm.core import seeds
 from scratchlm.core.config import nearest
@@ -31,6 +31,12 @@ EXAMPLES = {
     "python": "Ask me what a Python function does, which module has it, or to add, reverse, sort or count letters.",
     "folder": "Ask me what stands under a heading, which document has it, or to add, reverse, sort or count letters.",
 }
+EXCHANGES = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)
+"""How many questions a talk has, drawn from these: taught one by one only, a model fails the second that it is asked."""
+TALK = "talk"
+LONGEST_TALK = 500
+"""Characters; with the words around it, some 200 tokens."""
+
 WHO = (
     "Who are you?",
     "who are you",
@@ -67,6 +73,20 @@ def mixture(knowledge: Knowledge, seed: int, *, sizes: Mapping[str, int] = SIZES
             chats += [example.conversation(name) for example in TASKS[name](knowledge).train(seed, size)]
     random.Random(seeds.derive(seed, "mixture")).shuffle(chats)
     return chats
+
+
+def talks(chats: Sequence[Conversation], seed: int) -> list[Conversation]:
+    """The same exchanges in the same order, some of them two or three to a conversation."""
+    chance = random.Random(seeds.derive(seed, "talks"))
+    found, start = [], 0
+    while start < len(chats):
+        group = chats[start : start + chance.choice(EXCHANGES)]
+        while len(group) > 1 and sum(len(message.content) for chat in group for message in chat.messages) > LONGEST_TALK:
+            group = group[:-1]
+        messages = tuple(message for chat in group for message in chat.messages)
+        found.append(group[0] if len(group) == 1 else Conversation(messages, {"task": TALK}))
+        start += len(group)
+    return found
 
 
 def pairs(knowledge: Knowledge, seed: int, *, sizes: Mapping[str, int] = PAIRS, test: bool = False) -> list[Preference]:

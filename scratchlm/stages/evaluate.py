@@ -1,6 +1,7 @@
 """evaluate: how good is every model of the run, with a 95 % interval on every number? Leaves ``scores/``."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ from pydantic import Field
 
 from scratchlm.batches.chat import encode_preference
 from scratchlm.batches.shards import open_split
+from scratchlm.core import seeds
 from scratchlm.core.artifact import Artifact, Draft, Home
 from scratchlm.core.config import Settings
 from scratchlm.core.errors import ArtifactError
 from scratchlm.core.journal import Journal
+from scratchlm.core.records import Message
 from scratchlm.evals import baselines, bits, mixture, preference
 from scratchlm.evals.intervals import paired, proportion
 from scratchlm.evals.knowledge import Knowledge, read_knowledge
@@ -27,6 +30,7 @@ MODELS = ("base", "sft", "preferred", "reinforced")
 NOTES = {
     "facts": "Recall of taught facts in a phrasing never trained: not knowledge of functions outside the taught set.",
     "known": "Share of taught names that are not refused.",
+    "talk": "Questions of all tasks, each asked second: after another question and its true answer.",
     "preference": "Share of pairs not trained on whose right answer the model finds likelier than the plausible mistake; "
     "pairs of facts and modules ask what was taught, in a new phrasing.",
     "implicit": "The same, measured against the fine-tuned model that preference tuning started from: what it added.",
@@ -132,6 +136,8 @@ def examine(config: Config, made: Artifact, shards: Artifact, knowledge: Knowled
         if right:
             scores[name], rights[name] = proportion(right).model_dump(), right
             answers += [{"model": made.name, "task": name, **each} for each in shown]
+    if talk := ask_later(config, speaker, _tasks(knowledge)):
+        scores["talk"] = proportion(talk).model_dump()
     margins = _margins(config, speaker, knowledge)
     if margins:
         scores["preference"] = proportion([float(margin > 0) for margin in margins]).model_dump()
@@ -148,6 +154,18 @@ def ask(config: Config, speaker: Speaker, task: Task) -> tuple[list[float], list
         for example, reply, score in list(zip(examples, replies, right, strict=True))[: config.shown]
     ]
     return right, shown
+
+
+def ask_later(config: Config, speaker: Speaker, tasks: dict[str, Task]) -> list[float]:
+    """The score of test questions of all tasks, each asked second: after another one and its true answer."""
+    each = -(-config.examples // max(1, len(tasks) - 1))  # "known" is right for a model that never refuses, taught or not
+    asked = [(task, example) for name, task in tasks.items() if name != "known" for example in task.test(config.seed, each)]
+    random.Random(seeds.derive(config.seed, "talk")).shuffle(asked)
+    before = [(*example.messages, Message("assistant", example.answer)) for _, example in asked[-1:] + asked[:-1]]
+    talks = [(*earlier, *example.messages) for earlier, (_, example) in zip(before, asked, strict=True)]
+    fitting = [place for place, talk in enumerate(talks) if len(speaker.prompt_ids(talk)) < speaker.context]
+    replies = speaker.replies([talks[place] for place in fitting], Sampling(max_tokens=config.max_tokens))
+    return [asked[place][0].score(asked[place][1], reply.text) for place, reply in zip(fitting, replies, strict=True)]
 
 
 def _tasks(knowledge: Knowledge | None) -> dict[str, Task]:

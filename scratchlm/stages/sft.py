@@ -14,7 +14,7 @@ from scratchlm.core.journal import Journal
 from scratchlm.core.records import Conversation, Message
 from scratchlm.core.tensors import Every
 from scratchlm.evals.knowledge import KNOWLEDGE, learn
-from scratchlm.evals.mixture import SIZES, check_sizes, first_questions, mixture
+from scratchlm.evals.mixture import SIZES, check_sizes, first_questions, mixture, talks
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.model import store
@@ -82,7 +82,7 @@ def conversations(config: Config, out: Draft, corpus: Artifact) -> list[Conversa
     out.write_json(EXAMPLES, first_questions(knowledge, config.seed))
     if config.chats is not None:
         return list(read_chats(Path(config.chats)))
-    return mixture(knowledge, config.seed, sizes=config.sizes)
+    return talks(mixture(knowledge, config.seed, sizes=config.sizes), config.seed)
 
 
 def packed_rows(chats: list[Conversation], tokenizer: Tokenizer, model: Model, config: Config, journal: Journal) -> ChatRows:
