@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from scratchlm.cli import COMMON, DEFAULTS, FIELDS, OF_VIEWS, OPTIONS, VERBS, VIEWS
-from scratchlm.corpus.filters import FILTERS, WEB
+from scratchlm.corpus.filters import RULES
+from scratchlm.corpus.profiles import WEB
 from scratchlm.evals.knowledge import Knowledge
 from scratchlm.evals.tasks import TASKS
 from scratchlm.model.architectures import ARCHITECTURES, parameters_of, shape_only
@@ -121,11 +122,11 @@ def parts() -> Iterator[str]:
     yield "## Tokenizers\n\nChosen with `--set vocab.kind=NAME`.\n"
     documents = {name: sys.modules[row.train.__module__].__doc__ for name, row in TOKENIZERS.items()}
     yield table(("tokenizer", "what it is", "rows at least"), ((code(n), first(documents[n]), r.fewest) for n, r in TOKENIZERS.items()))
-    yield "## Filters\n\nThe limit is that for web pages; other kinds of text have milder ones (`PROFILES` in `corpus/filters.py`).\n"
+    yield "## Rules\n\nThe limit is that for web pages; other kinds of text have milder ones or none: `LIMITS` in `corpus/profiles.py`.\n"
     yield "A limit is changed with `--set corpus.thresholds.NAME=NUMBER`.\n"
-    yield table(
-        ("filter", "what it refuses", "limit"), ((code(name), first(row.__doc__), f"{WEB[name]:g}") for name, row in FILTERS.items())
-    )
+    limits = ((f"{row.keeps} {WEB[name]:g}" if name in WEB else "–") for name, row in RULES.items())
+    rows = ((code(name), row.about, limit) for (name, row), limit in zip(RULES.items(), limits, strict=True))
+    yield table(("rule", "what it refuses", "limit"), rows)
     yield "## Tasks\n\nWhat an assistant is taught and asked; the score of a task is also a reward: `--set reinforce.task=NAME`.\n"
     asked = {name: row(Knowledge(kind="python")).phrasings.test for name, row in TASKS.items()}
     yield table(("task", "what it is", "asked in the test as"), ((code(n), first(r.__doc__), span(asked[n])) for n, r in TASKS.items()))

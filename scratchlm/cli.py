@@ -7,7 +7,6 @@ import errno
 import importlib
 import inspect
 import os
-import platform
 import shlex
 import signal
 import sys
@@ -40,11 +39,13 @@ class Verb:
     """Names of options that only this verb has."""
 
 
+ASKED = ("explain", "removed")
+"""Options of ``corpus`` that ask a finished one and build nothing."""
 COMMON = ("recipe", "set", "home", "from", "again", "seed", "json")
 OF_VIEWS = ("recipe", "home", "from")
 VERBS = {
     "run": Verb("The whole road: every stage of a recipe, from text to a model that answers.", ("data",)),
-    "corpus": Verb("Gather, clean and split the text to learn from.", ("data",)),
+    "corpus": Verb("Gather, clean and split the text to learn from; or tell what became of a document.", ("data", "engine", *ASKED)),
     "vocab": Verb("Train the tokenizer."),
     "tokenize": Verb("Turn the text into shards of token ids."),
     "pretrain": Verb("Train the base model on the shards."),
@@ -59,7 +60,7 @@ VERBS = {
 }
 VIEWS = ("chat", "serve")
 """Verbs that make no artifact: ``scratchlm.views.NAME.show(home, **own options)``."""
-FIELDS = {"chats": "sft.chats", "pairs": "prefer.pairs"}
+FIELDS = {"engine": "corpus.engine.kind", "chats": "sft.chats", "pairs": "prefer.pairs"}
 """Options of stages that are a shorter way to write ``--set``."""
 
 OPTIONS: dict[str, Any] = {
@@ -72,7 +73,14 @@ OPTIONS: dict[str, Any] = {
     "again": Annotated[bool, typer.Option("--again", help="Accept a changed recipe and build anew.")],
     "seed": Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of everything random.")],
     "json": Annotated[bool, typer.Option("--json", help="Print events as lines of JSON.")],
-    "data": Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="Learn from the text in this folder.")],
+    "data": Annotated[
+        str | None, typer.Option("--data", metavar="FOLDER", help="Learn from the text in this folder, or s3://bucket/folder.")
+    ],
+    "engine": Annotated[
+        str | None, typer.Option("--engine", metavar="NAME", help="local (small processes here) or ray (a running cluster).")
+    ],
+    "explain": Annotated[str | None, typer.Option("--explain", metavar="ID", help="Tell the story of one document, by its id or locator.")],
+    "removed": Annotated[str | None, typer.Option("--removed", metavar="TEXT", help="Tell why a text is not in the corpus.")],
     "chats": Annotated[Path | None, typer.Option("--chats", metavar="FILE", help="Conversations to learn from, one JSON object per line.")],
     "pairs": Annotated[Path | None, typer.Option("--pairs", metavar="FILE", help="Preference pairs, one JSON object per line.")],
     "model": Annotated[str | None, typer.Option("--model", metavar="NAME", help="base, sft, preferred or reinforced.")],
@@ -118,7 +126,8 @@ def answer(arguments: list[str]) -> int:
     verb, values = parsed
     if values["recipe"] is None:
         return _list_recipes(verb)
-    return view(verb, values) if verb in VIEWS else build(verb, values)
+    own = ASKED if verb == "corpus" and any(values[name] is not None for name in ASKED) else VERBS[verb].own
+    return view(verb, values, own) if verb in VIEWS or own == ASKED else build(verb, values)
 
 
 def parse(arguments: list[str]) -> Any:
@@ -159,6 +168,7 @@ def _command(verb: str) -> Callable[..., tuple[str, Values]]:
 
 def build(verb: str, values: Values) -> int:
     """Build one stage's artifact, or all of a recipe's for ``run``."""
+    from scratchlm.core import machine
     from scratchlm.core.artifact import Home
     from scratchlm.core.journal import Journal, written_to
     from scratchlm.recipes import store
@@ -172,7 +182,7 @@ def build(verb: str, values: Values) -> int:
     with home.lock(), console.view(as_json=values["json"]) as shown:
         recipe = store.settle(path, asked, again=values["again"], whole=verb == "run")
         journal = Journal(written_to(path / "journal.jsonl"), shown)
-        journal.event("command", argv=["scratchlm", *sys.argv[1:]], versions=_versions(), machine=_machine())
+        journal.event("command", argv=["scratchlm", *sys.argv[1:]], versions=machine.versions(), machine=machine.described())
         for name in _stages(verb, recipe):
             if STAGES[name] in given:
                 journal.event("stage", name=name, state="given", artifact=STAGES[name], path=str(given[STAGES[name]]))
@@ -203,13 +213,13 @@ def _stage(verb: str, recipe: "Settings", home: "Home", journal: "Journal", *, a
     journal.event("stage", name=verb, state="finished", kept=before is not None and before.manifest == made.manifest, **facts)
 
 
-def view(verb: str, values: Values) -> int:
+def view(verb: str, values: Values, own: tuple[str, ...]) -> int:
     """Show something about a home; nothing is built."""
     from scratchlm.core.artifact import Home
 
     _, path = _asked(values)
     home = Home(path, _sources(values["from"] or []))
-    importlib.import_module(f"scratchlm.views.{verb}").show(home, **{name: values[name] for name in VERBS[verb].own})
+    importlib.import_module(f"scratchlm.views.{verb}").show(home, **{name: values[name] for name in own})
     return 0
 
 
@@ -219,12 +229,13 @@ def _asked(values: Values) -> tuple[Any, Path]:
 
     name, folder, data = values["recipe"], Path(values["recipe"]), values.get("data")
     stored = store.stored_in(folder) if folder.is_dir() else None  # the folder of a run stands for its recipe
-    if data is not None and not data.exists():
+    remote = data is not None and "://" in data
+    if data is not None and not remote and not Path(data).exists():
         raise UsageError(f"--data {data}: there is no such folder. Give one that holds text.")
     short = tuple(f"{FIELDS[option]}={_plain(values[option])}" for option in FIELDS if values.get(option) is not None)
     asked = store.Asked(
         recipe=stored.asked.recipe if stored else name,
-        data=str(data.resolve()) if data else None,
+        data=data if remote or data is None else str(Path(data).resolve()),
         sets=(*(values.get("set") or ()), *short),
         seed=values.get("seed"),
     )
@@ -271,18 +282,6 @@ def _list_recipes(verb: str) -> int:
         typer.echo(f"  {name:<12} {summary}")
     typer.echo("\nor module:function, a .toml file, or the folder of a run.")
     return 2
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {"scratchlm": scratchlm.__version__, "python": platform.python_version()} | {
-        name: version(name) for name in ("torch", "tokenizers", "numpy", "pyarrow")
-    }
-
-
-def _machine() -> str:
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
 
 
 def _as_interrupt(*_: Any) -> None:

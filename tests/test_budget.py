@@ -7,7 +7,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "scratchlm"
 FILE, FUNCTION, PARAMETERS, ROOM, ALL = 300, 50, 7, 3000, 20000
-EXCEPTIONS: dict[str, str] = {}
+EXCEPTIONS = {
+    "sources": "a leaf for each kind of file, a crawler and a downloader: decision 0008",
+    "corpus": "a leaf for each rule and each kind of personal data: decision 0008",
+    "scratchlm": "the two rooms above: decision 0008",
+}
 
 
 def lines_of(path: Path) -> int:

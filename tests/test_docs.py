@@ -19,7 +19,7 @@ from stand_in import Echo
 from test_serve_client import serving
 
 from scratchlm import cli
-from scratchlm.corpus.filters import FILTERS
+from scratchlm.corpus.filters import RULES
 from scratchlm.evals.knowledge import Knowledge
 from scratchlm.evals.tasks import TASKS
 from scratchlm.model.architectures import ARCHITECTURES
@@ -35,7 +35,7 @@ CHAPTERS = sorted(GUIDE.glob("*.md"))
 FOR_USERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *CHAPTERS]
 PAGES = [*FOR_USERS, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
 CONTRIBUTING, README = (ROOT / name for name in ("CONTRIBUTING.md", "README.md"))
-TABLES = (cli.VERBS, STAGES, RECIPES, ARCHITECTURES, OPTIMIZERS, TOKENIZERS, FILTERS, TASKS)
+TABLES = (cli.VERBS, STAGES, RECIPES, ARCHITECTURES, OPTIMIZERS, TOKENIZERS, RULES, TASKS)
 FENCE = re.compile(r"^```(\S*) ?(.*?)$\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

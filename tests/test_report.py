@@ -31,6 +31,34 @@ class Nothing(Settings):
     pass
 
 
+FUNNEL = {
+    "conservation": {"documents_in": 73, "documents_kept": 45, "documents_dropped": 28},
+    "splits": [{"split": "train", "documents": 40}, {"split": "validation", "documents": 3}, {"split": "test", "documents": 2}],
+    "rules": [
+        {"stage": "filter", "rule": "too_few_words", "first": 14, "any": 15, "alone": 9, "characters": 511},
+        {"stage": "exact", "rule": "exact copy", "first": 9, "any": 9, "alone": 9, "characters": 306},
+        {"stage": "near", "rule": "near copy", "first": 5, "any": 5, "alone": 5, "characters": 160},
+    ],
+    "limits": {"too_few_words": {"web": 50.0, "book": 5.0}},
+    "histograms": [{"rule": "too_few_words", "low": 1.0, "high": 33.0, "counts": list(range(64))}],
+    "near": {
+        "too_few_words": [
+            {"locator": "a", "profile": "web", "value": 51.0, "threshold": 50.0, "dropped": False, "excerpt": HOSTILE},
+            {"locator": "b", "profile": "web", "value": 49.0, "threshold": 50.0, "dropped": True, "excerpt": "cut"},
+        ]
+    },
+    "dropped": {"filter: too_few_words": [{"locator": "os.path.too_few_words1", "reason": "1 words, fewer than 50", "excerpt": HOSTILE}]},
+    "hosts": [{"host": "os", "documents": 9, "dropped": 4, "rule": "too_few_words"}],
+    "clusters": {"sizes": {"2": 3}, "largest": [{"locator": "os", "copies": 1, "excerpt": HOSTILE}]},
+    "edits": [{"op": "pii:email", "source": "python", "documents": 1, "places": 2, "characters": 20}],
+    "private": {
+        "email": {"precision": 1.0, "precision_interval": [0.9, 1.0], "recall": 1.0, "recall_interval": [0.9, 1.0], "n_positive": 40,
+                  "n_negative": 50}
+    },
+    "coverage": [{"set": "addition", "items": 1000, "findable": 20, "found": 0, "documents": 0}],
+}  # fmt: skip
+
+
 def corpus(out: Draft) -> None:
     for split, count in (("train", 40), ("validation", 3), ("test", 2)):
         rows = [
@@ -49,6 +77,7 @@ def corpus(out: Draft) -> None:
             for n in range(count)
         ]  # fmt: skip
         pq.write_table(pa.Table.from_pylist(rows), out.path / "dropped" / f"{stage}.parquet")
+    out.write_json("report.json", FUNNEL)
 
 
 def tokenizer(out: Draft) -> None:
@@ -212,7 +241,7 @@ def test_a_step_without_a_finite_loss_spoils_neither_the_mean_nor_the_curve(tmp_
 
 def test_what_was_dropped_is_counted_by_rule_and_adds_up(home: Home, shown: str):
     assert "73 documents came in; 45 were kept and 28 dropped" in visible(shown)
-    assert "too few words · quality · 14 documents" in visible(shown)
+    assert "too few words · filter · first 14, at all 15, alone 9" in visible(shown)
 
 
 def test_text_from_the_run_never_becomes_markup(shown: str):

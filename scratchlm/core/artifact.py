@@ -19,7 +19,7 @@ import filelock
 from pydantic import BaseModel, ValidationError
 
 import scratchlm
-from scratchlm.core.config import Settings, to_plain
+from scratchlm.core.config import Settings, binding
 from scratchlm.core.errors import ArtifactError, UsageError
 
 FORMAT = 1
@@ -133,7 +133,7 @@ class Home:
         What an interrupted run left in ``NAME.partial/`` is handed to ``make`` again when its plan is the same, else removed.
         """
         prints = dict(inputs) if isinstance(inputs, Mapping) else {made.name: made.fingerprint for made in inputs}
-        plan = {"kind": name, "format": FORMAT, "config": to_plain(config), "inputs": prints}
+        plan = {"kind": name, "format": FORMAT, "config": binding(config), "inputs": prints}
         final = self.path / name
         if (made := read_artifact(final, name)) and _plan_of(made.manifest) == plan:
             return made

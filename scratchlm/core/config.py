@@ -5,13 +5,15 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from scratchlm.core.errors import UsageError
 
 S = TypeVar("S", bound=BaseModel)
+FREE: dict[str, JsonValue] = {"free": True}
+"""Marks a field that changes nothing of a result, such as how many processes make it: ``Field(json_schema_extra=FREE)``."""
 
 
 class Settings(BaseModel):
@@ -23,6 +25,17 @@ class Settings(BaseModel):
 def to_plain(settings: BaseModel) -> dict[str, Any]:
     """The resolved settings as JSON would hold them."""
     return settings.model_dump(mode="json")
+
+
+def binding(settings: BaseModel) -> dict[str, Any]:
+    """The resolved settings that decide a result: all but the ``FREE`` ones."""
+    plain = to_plain(settings)
+    for name, field in type(settings).model_fields.items():
+        if field.json_schema_extra == FREE:
+            del plain[name]
+        elif isinstance(value := getattr(settings, name), BaseModel):
+            plain[name] = binding(value)
+    return plain
 
 
 def from_plain(kind: type[S], plain: Mapping[str, Any], where: str) -> S:
@@ -45,7 +58,10 @@ def with_sets(settings: S, assignments: Iterable[str], where: str = "--set") -> 
         if not found:
             raise UsageError(f"{where}: '{assignment}' has no '='. Write PATH=VALUE, for example pretrain.optimizer.lr=6e-4.")
         value = _value(text)
-        _assign(plain, path.strip().split("."), value, f"{where} {path.strip()}")
+        names = path.strip().split(".")
+        if _is_open(type(settings), names):
+            _parent(plain, names).setdefault(names[-1], None)
+        _assign(plain, names, value, f"{where} {path.strip()}")
         if isinstance(value, dict):  # filled with the defaults of its kind, so that a later assignment finds its fields
             plain = to_plain(from_plain(type(settings), plain, where))
     return from_plain(type(settings), plain, where)
@@ -85,6 +101,26 @@ def _assign(plain: dict[str, Any], path: list[str], value: Any, where: str) -> N
     old = here[path[-1]]
     same_kind = isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind")
     here[path[-1]] = old | value if same_kind else value
+
+
+def _is_open(kind: type[BaseModel], path: list[str]) -> bool:
+    """Whether the last name of a path stands in a mapping whose keys the user chooses, such as limits by rule."""
+    for depth, name in enumerate(path[:-1]):
+        annotation = kind.model_fields[name].annotation if name in kind.model_fields else None
+        if get_origin(annotation) is dict:
+            return depth == len(path) - 2
+        inner = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type) and issubclass(each, BaseModel)]
+        if not inner:
+            return False
+        kind = inner[0]
+    return False
+
+
+def _parent(plain: dict[str, Any], path: list[str]) -> dict[str, Any]:
+    """The mapping that holds the last name of a path."""
+    for name in path[:-1]:
+        plain = plain[name]
+    return plain
 
 
 def _sentence(kind: type[BaseModel], error: ValidationError, where: str) -> str:

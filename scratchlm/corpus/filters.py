@@ -1,266 +1,250 @@
-"""Is this text worth reading? The rules of Gopher and FineWeb that fit, each a function that says why it refuses, or None.
+"""Is this text worth reading? Every rule measures every document; a profile's limits decide which documents a measure refuses.
 
-Gopher: Rae et al. 2021, arXiv:2112.11446, A1.1. FineWeb: Penedo et al. 2024, arXiv:2406.17557, 3.3.
-C4: Raffel et al. 2020, arXiv:1910.10683, 2.2.
-Which rules apply, and with which limit, depends on what a document is (``PROFILES``): a one-line entry of a reference is no bad web page.
+Gopher: Rae et al. 2021, arXiv:2112.11446, A1.1. C4: Raffel et al. 2020, arXiv:1910.10683, 2.2. FineWeb: Penedo et al. 2024,
+arXiv:2406.17557, 3.3. Codex: Chen et al. 2021, arXiv:2107.03374, 3.1. StarCoder2: Lozhkov et al. 2024, arXiv:2402.19173, 4.1.
+
+A value that cannot be measured (the stop words of a language without a list) is not a number and refuses nothing.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-
-import numpy as np
+from typing import Literal
 
 from scratchlm.core.records import Document
-from scratchlm.corpus.ledger import Number, Verdict
+from scratchlm.corpus import gibberish
+from scratchlm.corpus.profiles import Profile
+from scratchlm.corpus.words import ALPHANUMERIC, CLOSERS, DATA, DIGIT, LETTER, SPACE, Words, repeats, share
+from scratchlm.sources.found import Number
 
-STOP_WORDS = {
-    "English": {"the", "be", "to", "of", "and", "that", "have", "with"},
-    "German": {"der", "die", "und", "das", "nicht", "ist", "mit", "ein"},
-    "French": {"le", "la", "les", "et", "des", "que", "est", "une"},
-    "Spanish": {"el", "los", "que", "y", "por", "con", "una", "las"},
-    "Italian": {"il", "che", "di", "per", "una", "con", "non", "della"},
-    "Portuguese": {"o", "que", "e", "os", "uma", "com", "não", "para"},
-    "Dutch": {"het", "een", "van", "en", "niet", "dat", "zijn", "met"},
-}
-WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-END_MARKS = tuple(".!?\"'”’…:;)]")
+BULLETS = ("•", "-", "*", "‣", "◦")
+ELLIPSES = ("...", "…")
+ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟", "۔", "።", "։", "។", "၊", "။")
+"""Ends of sentences in the scripts of the world, for languages without a row of their own."""
+C4_ENDS = (".", "!", "?", '"', "'")
+POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 SHORT_LINE = 30
 """Characters of a line that FineWeb calls short."""
+ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{64,}+")
+"""A word of base64 or hexadecimal digits: 64 characters is the width at which encoders break lines."""
 
 
-@dataclass(frozen=True)
-class Words:
-    """A text and what several rules count in it, counted once."""
-
-    text: str
-
-    @cached_property
-    def all(self) -> list[str]:
-        return self.text.split()
-
-    @cached_property
-    def lines(self) -> list[str]:
-        return [line.strip() for line in self.text.split("\n") if line.strip()]
-
-    @cached_property
-    def has_spaces(self) -> bool:
-        """Whether words can be counted: not in Chinese, Japanese or Thai, which would fail every English rule for no fault."""
-        return len(WITHOUT_SPACES.findall(self.text)) < 0.3 * max(1, sum(map(len, self.all)))
-
-    @cached_property
-    def ids(self) -> np.ndarray:
-        """Each word as a small number."""
-        known: dict[str, int] = {}
-        return np.array([known.setdefault(word, len(known)) for word in self.all], dtype=np.uint64)
-
-    @cached_property
-    def lengths(self) -> np.ndarray:
-        return np.array([len(word) for word in self.all], dtype=np.int64)
+def _repeated_lines(words: Words) -> float:
+    return share(repeats([line for line in words.lines if len(line) > SHORT_LINE])[1], len(words.text))
 
 
-Rule = Callable[[Words, Number], Verdict | None]
+def _line_share(words: Words, is_meant: Callable[[str], bool]) -> float:
+    return share(sum(map(is_meant, words.lines)), len(words.lines))
 
 
-def too_few_words(words: Words, least: Number) -> Verdict | None:
-    """Gopher: too short to say anything."""
-    found = len(words.all) if words.has_spaces else len(words.text) // 2
-    return None if found >= least else Verdict(f"{found} words, fewer than {least:g}", found, least)
+def _ends(words: Words) -> tuple[str, ...]:
+    return words.language.ends if words.language else ENDS
 
 
-def too_many_words(words: Words, most: Number) -> Verdict | None:
-    """Gopher: so long that it is no text but a dump."""
-    found = len(words.all)
-    return None if found <= most else Verdict(f"{found} words, more than {most:g}", found, most)
+def _stop_words(words: Words) -> float:
+    return float(len(words.language.stop_words.intersection(words.lower.split()))) if words.language else float("nan")
 
 
-def words_too_short(words: Words, least: Number) -> Verdict | None:
-    """Gopher: single letters and digits, such as a table."""
-    found = _mean(words.lengths)
-    return None if not words.has_spaces or found >= least else Verdict(f"words of {found:.1f} letters on average", found, least)
+def _is_open(line: str) -> bool:
+    return not line.endswith(C4_ENDS) or line.endswith("...")
 
 
-def words_too_long(words: Words, most: Number) -> Verdict | None:
-    """Gopher: links, keys, encoded data."""
-    found = _mean(words.lengths)
-    return None if not words.has_spaces or found <= most else Verdict(f"words of {found:.1f} letters on average", found, most)
+def _is_bad(line: str) -> bool:
+    parts = line.split()
+    return len(parts) < 3 or (len(line) > 1000 and max(map(len, parts)) > 1000)
 
 
-def too_many_symbols(words: Words, most: Number) -> Verdict | None:
-    """Gopher: hash marks or ellipses for every tenth word."""
-    found = max(words.text.count("#"), words.text.count("...") + words.text.count("…")) / max(1, len(words.all))
-    return None if found <= most else Verdict(f"{found:.2f} hash marks or ellipses per word", found, most)
+def _lines_with(words: Words, phrases: tuple[str, ...]) -> float:
+    if not any(phrase in words.lower for phrase in phrases):
+        return 0.0
+    return share(sum(any(phrase in line for phrase in phrases) for line in words.lower.split("\n")), len(words.lines))
 
 
-def too_many_bullets(words: Words, most: Number) -> Verdict | None:
-    """Gopher: nearly every line is a list item."""
-    found = _share(words.lines, lambda line: line.startswith(("•", "-", "*", "‣", "◦")))
-    return None if found <= most else Verdict(f"{found:.0%} of the lines start with a bullet", found, most)
+def _sentences(words: Words) -> int:
+    ends = _ends(words)
+    return sum(word.endswith(ends) or (word[-1] in CLOSERS and word.rstrip(CLOSERS).endswith(ends)) for word in words.all)
 
 
-def too_many_ellipses(words: Words, most: Number) -> Verdict | None:
-    """Gopher: lines that were cut off, as in a page of teasers."""
-    found = _share(words.lines, lambda line: line.endswith(("...", "…")))
-    return None if found <= most else Verdict(f"{found:.0%} of the lines end with an ellipsis", found, most)
+def _data_like(words: Words) -> float:
+    encoded = sum(len(word) for word in words.whole.split() if len(word) >= 64 and ENCODED.fullmatch(word))
+    place, numbers = 0, 0
+    for line in words.code_lines:
+        behind = place + len(line)
+        kinds = words.whole_kinds[place:behind]
+        if len(line) > SHORT_LINE and (kinds & DATA > 0).mean() > 0.9 and (kinds & DIGIT > 0).mean() > 0.2 and not line.isspace():
+            numbers += 0 if ENCODED.fullmatch(line.strip()) else len(line)
+        place = behind + 1
+    return share(encoded + numbers, len(words.whole))
 
 
-def too_few_letters(words: Words, least: Number) -> Verdict | None:
-    """Gopher: numbers and symbols rather than words; junk named .txt ends here."""
-    found = _share(words.all, lambda word: any(map(str.isalpha, word)))
-    return None if found >= least else Verdict(f"{found:.0%} of the words hold a letter", found, least)
+def _characters(words: Words) -> int:
+    return int((words.kinds & SPACE == 0).sum())
 
 
-def no_stop_words(words: Words, least: Number) -> Verdict | None:
-    """Gopher: without its small words a text in no language; the language with the most counts."""
-    present = {word.lower() for word in words.all}
-    found = max(len(present & marks) for marks in STOP_WORDS.values())
-    is_latin = sum(map(str.isascii, words.text)) > 0.7 * len(words.text)
-    return None if found >= least or not is_latin else Verdict(f"{found} of the commonest words of any known language", found, least)
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A row of ``RULES``: what is measured, and which side of a limit a document must be on."""
+
+    measure: Callable[[Words], Number]
+    keeps: Literal["at least", "at most"]
+    about: str
+    """What a document that it refuses is like, after the paper that has the rule."""
+    reason: str
+    """The sentence for a refused document, with ``{value}`` and ``{limit}``."""
+    judges: Literal["characters", "words", "language"] = "words"
+    """What it needs: only characters and lines; spaces between words; or a language that is known."""
 
 
-def repeated_lines(words: Words, most: Number) -> Verdict | None:
-    """Gopher and FineWeb: characters in lines that stand twice; headings and speakers' names are too short to count."""
-    count = Counter(line for line in words.lines if len(line) > SHORT_LINE)
-    found = sum((number - 1) * len(line) for line, number in count.items()) / max(1, len(words.text))
-    return None if found <= most else Verdict(f"{found:.0%} of the text is in repeated lines", found, most)
+AT_LEAST, AT_MOST = "at least", "at most"
 
 
-def one_phrase(words: Words, most: Number) -> Verdict | None:
-    """Gopher: one phrase of two to four words makes up much of the text (limits .20, .18, .16; ``most`` is the first)."""
-    for n, limit in ((2, most), (3, 0.9 * most), (4, 0.8 * most)):
-        start, number = _commonest(words, n)
-        if number > 1:
-            phrase = words.all[start : start + n]
-            found = number * sum(map(len, phrase)) / max(1, int(words.lengths.sum()))
-            if found > limit:
-                return Verdict(f"'{' '.join(phrase)}' makes up {found:.0%} of the text", found, limit)
-    return None
+def _top(n: int) -> Rule:
+    about = f"Gopher: one phrase of {n} words makes up much of the text."
+    return Rule(lambda words: share(words.commonest_phrase(n), len(words.text)), AT_MOST, about, f"a phrase of {n} words is {{value:.0%}}")
 
 
-def repeated_phrases(words: Words, most: Number) -> Verdict | None:
-    """Gopher: characters in phrases of five or ten words that came before (limits .15 and .10; ``most`` is the first)."""
-    for n, limit in ((5, most), (10, most / 1.5)):
-        found = _repeated(words, n)
-        if found > limit:
-            return Verdict(f"{found:.0%} of the text repeats phrases of {n} words", found, limit)
-    return None
+def _duplicate(n: int) -> Rule:
+    about = f"Gopher: the text repeats itself in phrases of {n} words."
+    reason = f"{{value:.0%}} of the text repeats phrases of {n} words"
+    return Rule(lambda words: share(words.repeated_phrases(n), len(words.text)), AT_MOST, about, reason)
 
 
-def lines_without_end(words: Words, least: Number) -> Verdict | None:
-    """FineWeb: hardly a line ends as a sentence does."""
-    found = _share(words.lines, lambda line: line.endswith(END_MARKS))
-    return None if found >= least else Verdict(f"{found:.0%} of the lines end with a mark", found, least)
-
-
-def short_lines(words: Words, most: Number) -> Verdict | None:
-    """FineWeb: menus and lists of links."""
-    found = _share(words.lines, lambda line: len(line) <= SHORT_LINE)
-    return None if found <= most else Verdict(f"{found:.0%} of the lines have at most {SHORT_LINE} characters", found, most)
-
-
-def more_lines_than_text(words: Words, most: Number) -> Verdict | None:
-    """FineWeb: a line break for every third word."""
-    found = words.text.count("\n") / max(1, len(words.all))
-    return None if found <= most else Verdict(f"{found:.2f} line breaks per word", found, most)
-
-
-def placeholder_text(words: Words, most: Number) -> Verdict | None:
-    """C4: nobody has written this page yet."""
-    found = words.text.lower().count("lorem ipsum")
-    return None if found <= most else Verdict("it holds 'lorem ipsum'", found, most)
-
-
-FILTERS: dict[str, Rule] = {
-    "too_few_words": too_few_words,
-    "too_many_words": too_many_words,
-    "words_too_short": words_too_short,
-    "words_too_long": words_too_long,
-    "too_many_symbols": too_many_symbols,
-    "too_many_bullets": too_many_bullets,
-    "too_many_ellipses": too_many_ellipses,
-    "too_few_letters": too_few_letters,
-    "no_stop_words": no_stop_words,
-    "repeated_lines": repeated_lines,
-    "one_phrase": one_phrase,
-    "repeated_phrases": repeated_phrases,
-    "lines_without_end": lines_without_end,
-    "short_lines": short_lines,
-    "more_lines_than_text": more_lines_than_text,
-    "placeholder_text": placeholder_text,
-}
+RULES: dict[str, Rule] = {
+    "too_few_words": Rule(
+        lambda words: len(words.plain) + words.words_of_code, AT_LEAST, "Gopher: too short to say anything; words of code count.",
+        "{value:.0f} words, fewer than {limit:g}"),
+    "too_many_words": Rule(
+        lambda words: len(words.plain) + words.words_of_code, AT_MOST, "Gopher: so long that it is no text but a dump.",
+        "{value:.0f} words, more than {limit:g}"),
+    "words_too_short": Rule(
+        lambda words: share(words.plain.sum(), len(words.plain)), AT_LEAST, "Gopher: single letters and digits, such as a table.",
+        "words of {value:.1f} letters on average"),
+    "words_too_long": Rule(
+        lambda words: share(words.plain.sum(), len(words.plain)), AT_MOST, "Gopher: links, keys, encoded data.",
+        "words of {value:.1f} letters on average"),
+    "too_many_hashes": Rule(
+        lambda words: share(words.text.count("#"), len(words.all)), AT_MOST, "Gopher: a hash mark for every tenth word.",
+        "{value:.2f} hash marks per word"),
+    "too_many_dots": Rule(
+        lambda words: share(words.text.count("...") + words.text.count("…"), len(words.all)), AT_MOST,
+        "Gopher: an ellipsis for every tenth word.", "{value:.2f} ellipses per word"),
+    "too_many_bullets": Rule(
+        lambda words: _line_share(words, lambda line: line.lstrip().startswith(BULLETS)), AT_MOST,
+        "Gopher: nearly every line is a list item.", "{value:.0%} of the lines start with a bullet", "characters"),
+    "too_many_ellipses": Rule(
+        lambda words: _line_share(words, lambda line: line.endswith(ELLIPSES)), AT_MOST,
+        "Gopher: lines that were cut off, as in a page of teasers.", "{value:.0%} of the lines end with an ellipsis", "characters"),
+    "too_few_letters": Rule(
+        lambda words: share(words.hold(LETTER).sum(), len(words.all)), AT_LEAST,
+        "Gopher: numbers and symbols rather than words; junk named .txt ends here.", "{value:.0%} of the words hold a letter"),
+    "no_stop_words": Rule(
+        _stop_words, AT_LEAST, "Gopher: without the small words of its language, a text in no language.",
+        "{value:.0f} of the commonest words of its language", "language"),
+    "duplicate_lines": Rule(
+        lambda words: share(words.repeated_lines[0], len(words.lines)), AT_MOST, "Gopher: lines that stood before.",
+        "{value:.0%} of the lines stood before", "characters"),
+    "duplicate_paragraphs": Rule(
+        lambda words: share(words.repeated_paragraphs[0], len(words.paragraphs)), AT_MOST, "Gopher: paragraphs that stood before.",
+        "{value:.0%} of the paragraphs stood before", "characters"),
+    "duplicate_line_characters": Rule(
+        lambda words: share(words.repeated_lines[1], len(words.text)), AT_MOST, "Gopher: characters in lines that stood before.",
+        "{value:.0%} of the text is in lines that stood before", "characters"),
+    "duplicate_paragraph_characters": Rule(
+        lambda words: share(words.repeated_paragraphs[1], len(words.text)), AT_MOST, "Gopher: characters in repeated paragraphs.",
+        "{value:.0%} of the text is in paragraphs that stood before", "characters"),
+    "repeated_lines": Rule(
+        _repeated_lines, AT_MOST, "Of folders: characters in repeated lines; headings and speakers' names are too short to count.",
+        "{value:.0%} of the text is in repeated lines", "characters"),
+    **{f"top_{n}_gram": _top(n) for n in (2, 3, 4)},
+    **{f"duplicate_{n}_gram": _duplicate(n) for n in range(5, 11)},
+    "open_lines": Rule(
+        lambda words: _line_share(words, _is_open), AT_MOST, "C4: lines that do not end as a sentence does (FineWeb went without).",
+        "{value:.0%} of the lines end with no mark", "language"),
+    "bad_lines": Rule(
+        lambda words: _line_share(words, _is_bad), AT_MOST, "C4: lines of one or two words, or with a word of a thousand letters.",
+        "{value:.0%} of the lines have fewer than three words"),
+    "javascript_lines": Rule(
+        lambda words: _lines_with(words, ("javascript",)), AT_MOST, "C4: what a page says to a browser without scripts.",
+        "{value:.0%} of the lines speak of JavaScript", "characters"),
+    "policy_lines": Rule(
+        lambda words: _lines_with(words, POLICIES), AT_MOST, "C4: cookies, privacy, terms of use.",
+        "{value:.0%} of the lines speak of cookies and terms", "characters"),
+    "placeholder_text": Rule(
+        lambda words: words.lower.count("lorem ipsum"), AT_MOST, "C4: nobody has written this page yet.", "it holds 'lorem ipsum'",
+        "characters"),
+    "curly_brackets": Rule(
+        lambda words: words.text.count("{"), AT_MOST, "C4: code where prose was expected.", "{value:.0f} curly brackets", "characters"),
+    "too_few_sentences": Rule(
+        _sentences, AT_LEAST, "C4: too few sentences for a page.", "{value:.0f} sentences, fewer than {limit:g}", "language"),
+    "lines_without_end": Rule(
+        lambda words: _line_share(words, lambda line: line.rstrip(CLOSERS).endswith(_ends(words))), AT_LEAST,
+        "FineWeb: hardly a line ends as a sentence does.", "{value:.0%} of the lines end with a mark", "language"),
+    "short_lines": Rule(
+        lambda words: _line_share(words, lambda line: len(line) <= SHORT_LINE), AT_MOST, "FineWeb: menus and lists of links.",
+        f"{{value:.0%}} of the lines have at most {SHORT_LINE} characters"),
+    "echoed_lines": Rule(
+        lambda words: share(words.repeated_lines[1], len(words.text) - words.text.count("\n")), AT_MOST,
+        "FineWeb: characters in lines that stood before, line breaks aside.", "{value:.0%} of the characters stand in repeated lines",
+        "characters"),
+    "more_lines_than_text": Rule(
+        lambda words: share(words.text.count("\n"), len(words.all)), AT_MOST, "FineWeb: a line break for every third word.",
+        "{value:.2f} line breaks per word"),
+    "longest_line": Rule(
+        lambda words: max(map(len, words.code_lines)), AT_MOST, "Codex: minified or generated code.", "a line of {value:.0f} characters",
+        "characters"),
+    "long_lines": Rule(
+        lambda words: share(len(words.whole) - len(words.code_lines) + 1, len(words.code_lines)), AT_MOST,
+        "Codex: code that nobody wrote by hand.", "lines of {value:.0f} characters on average", "characters"),
+    "too_many_lines": Rule(
+        lambda words: len(words.code_lines), AT_MOST, "StarCoder2: so long that it is data.", "{value:.0f} lines, more than {limit:g}",
+        "characters"),
+    "too_few_alphanumerics": Rule(
+        lambda words: share((words.whole_kinds & ALPHANUMERIC > 0).sum(), len(words.whole)), AT_LEAST, "Codex: drawings and binary data.",
+        "{value:.0%} of the characters are letters or digits", "characters"),
+    "data_like": Rule(
+        _data_like, AT_MOST, "StarCoder2: encoded data and tables of numbers.", "{value:.0%} of the text is encoded data or numbers",
+        "characters"),
+    "too_few_characters": Rule(
+        _characters, AT_LEAST, "In place of words: too short to say anything.",
+        "{value:.0f} characters, fewer than {limit:g}", "characters"),
+    "too_few_letter_characters": Rule(
+        lambda words: share((words.kinds & LETTER > 0).sum(), _characters(words)), AT_LEAST,
+        "In place of words: numbers and symbols rather than letters.", "{value:.0%} of the characters are letters", "characters"),
+    "unsure_language": Rule(
+        lambda words: words.lang_score, AT_LEAST, "FineWeb: in no language, or in several.",
+        "the language is {value:.0%} sure", "language"),
+    "gibberish": Rule(
+        lambda words: gibberish.bits(words.text), AT_MOST, "Letters in an order that no language has: keyboard noise, bad scans, keys.",
+        "{value:.1f} bits per character", "characters"),
+}  # fmt: skip
 """Every rule by its name, in the order they are asked."""
 
-WEB = {
-    "too_few_words": 50, "too_many_words": 100_000, "words_too_short": 3, "words_too_long": 10, "too_many_symbols": 0.1,
-    "too_many_bullets": 0.9, "too_many_ellipses": 0.3, "too_few_letters": 0.8, "no_stop_words": 2, "repeated_lines": 0.1,
-    "one_phrase": 0.2, "repeated_phrases": 0.15, "lines_without_end": 0.12, "short_lines": 0.67, "more_lines_than_text": 0.3,
-    "placeholder_text": 0,
-}  # fmt: skip
-PROSE = {
-    "too_few_words": 5, "too_many_words": 1_000_000, "words_too_short": 2, "words_too_long": 12, "too_many_symbols": 0.3,
-    "too_few_letters": 0.6, "repeated_lines": 0.3, "one_phrase": 0.3, "repeated_phrases": 0.4,
-}  # fmt: skip
-MARKUP = {"too_few_words": 5, "too_many_words": 1_000_000, "words_too_long": 20, "too_few_letters": 0.5, "repeated_lines": 0.4}
-REFERENCE = {"too_few_words": 1, "too_few_letters": 0.2}
-PROFILES: dict[str, Mapping[str, Number]] = {
-    "web": WEB,
-    "book": PROSE,
-    "rows": PROSE,
-    "markup": MARKUP,
-    "code": REFERENCE,
-    "topic": REFERENCE,
-}
-"""Limits by ``doc_type``. Web pages meet the published ones; text that a person put into a folder only what no text would fail;
-the ratio rules for lines stay off where verse, dialogue, tables and code are expected."""
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One rule that a document breaks."""
+
+    rule: str
+    value: Number
+    limit: Number
+    reason: str
 
 
-def refusal(document: Document, overrides: Mapping[str, Number]) -> tuple[str, Verdict] | None:
-    """The first rule of the document's profile that refuses it, with its verdict; ``overrides`` replace limits by the rule's name."""
-    words = Words(document.text)
-    for rule, limit in PROFILES[str(document.facts["doc_type"])].items():
-        if verdict := FILTERS[rule](words, overrides.get(rule, limit)):
-            return rule, verdict
-    return None
+def values(document: Document, lang: str) -> dict[str, float]:
+    """What every rule measures in the document, whatever its profile asks."""
+    words = Words.of(document, lang)
+    return {name: float(rule.measure(words)) for name, rule in RULES.items()}
 
 
-def _mean(numbers: np.ndarray) -> float:
-    return float(numbers.mean()) if len(numbers) else 0.0
+def failing(values: Mapping[str, float], profile: Profile, overrides: Mapping[str, Number]) -> list[Refusal]:
+    """The rules of a profile that refuse these values, in the order of ``RULES``: the first is the cause that is booked.
 
-
-def _share(items: list[str], is_meant: Callable[[str], bool]) -> float:
-    return sum(map(is_meant, items)) / len(items) if items else 0.0
-
-
-def _phrases(words: Words, n: int) -> np.ndarray:
-    """A number for each phrase of ``n`` words; equal phrases have equal numbers (mixing is modulo 2**64, so chance hits are negligible)."""
-    phrases = np.zeros(max(0, len(words.ids) - n + 1), dtype=np.uint64)
-    for place in range(n):
-        phrases = (phrases + words.ids[place : place + len(phrases)] + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        phrases ^= phrases >> np.uint64(29)
-    return phrases
-
-
-def _commonest(words: Words, n: int) -> tuple[int, int]:
-    """Where the commonest phrase starts, and how often it stands."""
-    phrases = _phrases(words, n)
-    if not len(phrases):
-        return 0, 0
-    _, first, number = np.unique(phrases, return_index=True, return_counts=True)
-    best = int(number.argmax())
-    return int(first[best]), int(number[best])
-
-
-def _repeated(words: Words, n: int) -> float:
-    """Share of characters in phrases of ``n`` words that stood before; phrases that overlap count their words once."""
-    phrases = _phrases(words, n)
-    if not len(phrases):
-        return 0.0
-    _, first = np.unique(phrases, return_index=True)
-    again = np.ones(len(phrases), dtype=bool)
-    again[first] = False
-    covered = np.zeros(len(words.ids), dtype=bool)
-    for place in range(n):
-        covered[place : place + len(phrases)] |= again
-    return float(words.lengths[covered].sum() / max(1, int(words.lengths.sum())))
+    ``overrides`` replace limits by the rule's name.
+    """
+    refused = []
+    for name, rule in RULES.items():
+        if name in profile.limits:
+            value, limit = values[name], overrides.get(name, profile.limits[name])
+            if value < limit if rule.keeps == AT_LEAST else value > limit:
+                refused.append(Refusal(name, value, limit, rule.reason.format(value=value, limit=limit)))
+    return refused

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchlm.core.artifact import write_atomically
-from scratchlm.core.config import Settings, from_plain, nearest, read_toml, to_plain, with_sets
+from scratchlm.core.config import Settings, binding, from_plain, nearest, read_toml, to_plain, with_sets
 from scratchlm.core.errors import ArtifactError, UsageError
 from scratchlm.recipes import RECIPES
 from scratchlm.stages import STAGES
@@ -98,14 +98,23 @@ def settle(home: Path, asked: Asked, *, again: bool = False, whole: bool = False
         asked = _merged(stored.asked, asked)
     recipe = resolved(asked)
     plain = to_plain(recipe)
-    if stored and stored.recipe != plain and not again:
+    before = _binding(stored.recipe, type(recipe)) if stored else None
+    if before is not None and before != binding(recipe) and not again:
         raise UsageError(
-            f"{home / FILE}: {_difference(stored.recipe, plain)}. Choose another folder with --home, or rebuild here with --again."
+            f"{home / FILE}: {_difference(before, binding(recipe))}. Choose another folder with --home, or rebuild here with --again."
         )
     if stored is None or stored.recipe != plain or stored.asked != asked:
         text = json.dumps(to_plain(Stored(asked=asked, recipe=plain)), indent=1, ensure_ascii=False)
         write_atomically(home / FILE, (text + "\n").encode())
     return recipe
+
+
+def _binding(plain: dict[str, Any], kind: type[Settings]) -> dict[str, Any]:
+    """What of a stored recipe decides its results; all of it when this version cannot read it."""
+    try:
+        return binding(from_plain(kind, plain, FILE))
+    except UsageError:
+        return plain
 
 
 def summaries() -> dict[str, str]:

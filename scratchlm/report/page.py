@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from scratchlm.core.artifact import Artifact, Home
-from scratchlm.report import figures, gather, scores, words
+from scratchlm.report import figures, funnel, gather, scores, words
 
 HERE = Path(__file__).parent
 EVIDENCE = HERE / "evidence.json"
@@ -45,6 +45,7 @@ def contents(home: Home, stages: Mapping[str, str]) -> dict[str, Any]:
         "rows": rows,
         "seconds": sum(row.seconds for row in rows),
         "corpus": gather.corpus(found["corpus"]) if "corpus" in found else None,
+        "funnel": funnel.funnel(home, found["corpus"]) if "corpus" in found else None,
         "tokenizer": _tokenizer(found.get("tokenizer")),
         "shards": found["shards"].counts if "shards" in found else {},
         "models": models,

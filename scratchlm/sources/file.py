@@ -1,7 +1,7 @@
 """One file to read, or one member of an archive, and how a reader is described.
 
-A reader never sees where bytes lie: a folder, an object store and an archive all give it an ``Input``. It reads in one pass, holds at most one
-document at a time, and answers every fault with a ``Dropped`` of its own, so that one bad record never costs the records around it.
+A reader never sees where bytes lie: a folder, an object store and an archive all give it an ``Input``. It reads in one pass, holds at most
+one document at a time, and answers every fault with a ``Dropped`` of its own, so that one bad record never costs the records around it.
 """
 
 from collections.abc import Callable

@@ -161,7 +161,7 @@ def _document(entry: Entry, used: Counter[str], package: PackageFacts) -> Docume
         "lang": "en",
         "licence": package["licence"],
         "licence_evidence": package["evidence"],
-        "doc_type": "code",
+        "doc_type": "reference",
         "extractor": "docstring",
         "score": float(used[entry.name]) if entry.package == "python" else 0.0,
         "extra": json.dumps(extra),

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from scratchlm.core.errors import ArtifactError
 from scratchlm.core.records import Document
 
-ROWS = 65_536
-"""Rows of one Parquet row group."""
+ROWS, CHARACTERS = 4096, 4_000_000
+"""Of one Parquet row group, about: what a writer and a reader hold, and the smallest part of a file that is worked on by itself."""
 
 WORD = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
@@ -71,28 +71,74 @@ def digest(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
+class Writer:
+    """A file of documents while it is written; the same documents give the same bytes."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=3)
+        self._rows: list[dict[str, Any]] = []
+        self._characters = 0
+        self.groups: list[tuple[int, int]] = []
+        """Documents and characters of each row group."""
+
+    def write(self, document: Document) -> None:
+        """Add a document."""
+        self._rows.append(_row(document))
+        self._characters += len(document.text)
+        if len(self._rows) == ROWS or self._characters > CHARACTERS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is held."""
+        if self._rows:
+            self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        self.groups.append((len(self._rows), self._characters))
+        self._file.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA))
+        self._rows, self._characters = [], 0
+
+
 def write(path: Path, documents: Iterable[Document]) -> Path:
-    """Write documents in their order; the same documents give the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=3) as writer:
-        rows: list[dict[str, Any]] = []
-        for document in documents:
-            rows.append(_row(document))
-            if len(rows) == ROWS:
-                writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
-                rows = []
-        writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
+    """Write documents in their order."""
+    writer = Writer(path)
+    for document in documents:
+        writer.write(document)
+    writer.close()
     return path
+
+
+def joined(path: Path, parts: Iterable[BinaryIO]) -> Path:
+    """The rows of several open files of one kind in one file, a row group at a time; at least one part; closes them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    out: pq.ParquetWriter | None = None
+    for part in parts:
+        with part, pq.ParquetFile(part) as file:
+            out = out or pq.ParquetWriter(path, file.schema_arrow, compression="zstd", compression_level=3)
+            for number in range(file.num_row_groups):
+                if file.metadata.row_group(number).num_rows:
+                    out.write_table(file.read_row_group(number))
+    assert out is not None, "there is a part"
+    out.close()
+    return path
+
+
+def batches(stream: BinaryIO, most: int, groups: range | None = None) -> Iterator[list[Document]]:
+    """The documents of an open file, or of some of its row groups, at most so many at a time."""
+    with pq.ParquetFile(stream) as file:
+        for batch in file.iter_batches(batch_size=most, row_groups=None if groups is None else list(groups)):
+            yield [_document(row) for row in batch.to_pylist()]
 
 
 def read(path: Path) -> Iterator[Document]:
     """The documents of a file in their order; facts hold the columns that are known."""
     if not path.exists():
         raise ArtifactError(f"{path}: there is no such file of documents. Run `scratchlm corpus` first.")
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=4096):
-            for row in batch.to_pylist():
-                yield _document(row)
+    with path.open("rb") as stream:
+        for batch in batches(stream, 4096):
+            yield from batch
 
 
 def write_dropped(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

@@ -1,89 +1,300 @@
-"""Clean documents to learn from: the documentation of this Python, or a folder of text, in three splits, with what was dropped and why."""
+"""Clean documents to learn from: the documentation of this Python, a folder, a crawl, public data sets; in three splits, with the books."""
 
-import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from scratchlm.core.artifact import Artifact, Draft, Home
-from scratchlm.core.config import Settings, nearest
-from scratchlm.core.errors import UsageError
+from scratchlm.core.artifact import Artifact, Draft, Home, fingerprint_of
+from scratchlm.core.config import FREE, Settings, nearest
+from scratchlm.core.errors import DataError, UsageError
 from scratchlm.core.journal import Journal
-from scratchlm.corpus.filters import FILTERS
-from scratchlm.corpus.prepare import Rules, check_size, prepare
-from scratchlm.corpus.report import report
-from scratchlm.sources import record
+from scratchlm.core.records import Document
+from scratchlm.corpus import classifier, decontaminate, eval_sets, mixing, pii, pii_labelled, reading
+from scratchlm.corpus.copies import CopyRules
+from scratchlm.corpus.copying import every
+from scratchlm.corpus.filters import RULES
+from scratchlm.corpus.funnel import Funnel, report
+from scratchlm.corpus.lines import LineRules
+from scratchlm.corpus.mix import MixConfig
+from scratchlm.corpus.pii_contacts import REGIONS
+from scratchlm.corpus.road import Choices, Gathered, Road, gather
+from scratchlm.corpus.split import SPLITS
+from scratchlm.corpus.substrings import PassageRules
+from scratchlm.evals.tasks import fixed_questions
+from scratchlm.sources import crawl, datasets, folder, python_docs, record
+from scratchlm.sources.crawl_config import CrawlConfig
+from scratchlm.sources.file import Reading
+from scratchlm.sources.pinned import PINNED
 from scratchlm.sources.python_docs import PACKAGES
-from scratchlm.sources.tables import SOURCES, fingerprint
+from scratchlm.units import storage
+from scratchlm.units.engine import Engine
+from scratchlm.units.unit import Unit
 
-PINNED = (
-    "builtins", "os", "os.path", "math", "json", "re", "random", "itertools", "functools", "collections", "string", "sys", "time",
-    "datetime", "pathlib", "shutil", "operator", "copy", "statistics", "textwrap", "subprocess", "threading", "tempfile", "glob", "csv",
-    "heapq", "bisect", "contextlib", "logging", "argparse", "inspect", "types", "typing", "enum", "dataclasses", "decimal", "fractions",
-    "hashlib", "base64", "struct", "io", "pickle", "socket", "urllib.parse", "urllib.request", "zipfile", "queue", "asyncio", "abc",
-    "warnings", "traceback", "unittest", "platform", "getpass", "locale", "calendar", "fnmatch", "secrets", "uuid", "gc", "weakref",
-    "importlib", "signal", "select", "ast", "html", "difflib", "pprint", "array", "cmath", "codecs", "unicodedata", "gzip", "zlib",
-)  # fmt: skip
-"""Modules that the assistant is taught from, so they are never held out."""
+
+class Extra(Settings):
+    """A source beside ``data``: a folder here or in a store, a crawl, or a public data set. One of the three is given."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,60}$")
+    """What its documents are booked under."""
+    folder: str | None = None
+    crawl: CrawlConfig | None = None
+    dataset: str | None = None
+    """A row of DATASETS; it is downloaded once."""
+    licence: str | None = None
+    """Of documents that bring none of their own, as an SPDX name."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Extra":
+        if sum(given is not None for given in (self.folder, self.crawl, self.dataset)) != 1:
+            raise ValueError("give one of folder, crawl and dataset")
+        return self
+
+
+class Quality(Settings):
+    """Text like this, not like that: a classifier trained on two folders."""
+
+    like: str
+    """Folder of good examples."""
+    unlike: str
+    """Folder of bad ones."""
+    least: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Documents below this probability are dropped."""
+
+
+class Private(Settings):
+    """What is done about personal data."""
+
+    kinds: tuple[str, ...] = pii.DEFAULT
+    """Rows of KINDS that are looked for."""
+    mode: pii.Mode = "placeholder"
+    """A word such as <email> in the place of each, or an invented value of the same form."""
+    regions: tuple[str, ...] = REGIONS
+    """Whose national phone numbers count, by ISO code."""
 
 
 class Config(Settings):
     """Which text, and what of it is kept."""
 
     data: str | None = None
-    """Folder of .txt .md .rst .html .jsonl .parquet (.gz .zst .bz2 too); None: the documentation of the installed Python."""
+    """Folder or URL (s3://bucket/folder) of files of any kind in READERS; None: the documentation of the installed Python."""
+    more: tuple[Extra, ...] = ()
+    """Sources beside it."""
     packages: tuple[str, ...] = PACKAGES
     """Packages whose docstrings join the embedded documentation; those not installed are counted and left out."""
     pinned: tuple[str, ...] = PINNED
-    """Groups (modules, files) that always train."""
+    """Groups (modules, files, hosts) that always train."""
+    extraction: Literal["quality", "bulk"] = "quality"
+    """Of web pages: the best main text, or eight times the speed."""
+    languages: tuple[str, ...] | None = None
+    """ISO codes of languages to keep; None: all."""
+    blocklists: tuple[str, ...] = ()
+    """Files of hosts, paths and words that no address may have."""
+    thresholds: dict[str, float] = Field(default_factory=dict)
+    """Limits of single rules by their names, in place of the profiles' own."""
+    quality: Quality | None = None
+    copies: CopyRules = CopyRules()
+    lines: LineRules | None = LineRules()
+    """Boilerplate lines of a host; None keeps them."""
+    passages: PassageRules | None = None
+    """Repeated passages; None keeps them."""
+    private: Private | None = Private()
+    """Personal data; None leaves it."""
+    evals: tuple[str, ...] = ()
+    """Files or folders of questions (JSON lines) that must not be learned from, beside those of our own tasks."""
+    decontamination: decontaminate.Policy = decontaminate.Policy()
+    mix: MixConfig | None = None
+    """Weights of sources and the global order; None: every document once, in the order in which it was found."""
     validation: float = Field(default=0.04, ge=0.0, lt=0.5)
     """Share of the characters held out for validation."""
     test: float = Field(default=0.04, ge=0.0, lt=0.5)
     """Share of the characters held out for the final test."""
-    near_duplicate: float = Field(default=0.8, gt=0.0, le=1.0)
-    """Jaccard similarity of five-word shingles from which a document is a copy."""
-    thresholds: dict[str, float] = Field(default_factory=dict)
-    """Limits of single filters by their names, in place of the profiles' own."""
     minimum_bytes: int = Field(default=20_000, ge=1)
     """UTF-8 bytes of training text below which nothing can be learned."""
+    engine: Engine = Field(default=Engine(), json_schema_extra=FREE)
+    """Who does the work; no choice here changes a byte of the result."""
+    store: str | None = Field(default=None, json_schema_extra=FREE)
+    """Folder or URL for what the engine makes on the way; None: ``units`` in the run's folder."""
     seed: int = 0
 
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
-    """Read, clean, split and deduplicate; the artifact holds the documents, the dropped ones with reasons, and a report."""
+    """Gather, measure, judge, select; the artifact holds the documents, the dropped ones with reasons, every verdict, and a report."""
     for name in config.thresholds:
-        if name not in FILTERS:
-            raise UsageError(f"corpus.thresholds: no filter '{name}'.{nearest(name, FILTERS)}")
-    digest = fingerprint(config.data, config.packages)
-    return home.build("corpus", config, {"data": digest}, lambda out: _make(config, out, journal))
+        if name not in RULES:
+            raise UsageError(f"corpus.thresholds: no rule '{name}'.{nearest(name, RULES)}")
+    if config.private and (unknown := [kind for kind in config.private.kinds if kind not in pii.KINDS]):
+        raise UsageError(f"corpus.private.kinds: no kind '{unknown[0]}'.{nearest(unknown[0], pii.KINDS)}")
+    road = Road(config.engine, config.store or str(home.path / "units"), journal)
+    units, prints = look(config, road, home.path / "fetched", journal)
+    return home.build("corpus", config, {"data": fingerprint_of(prints)}, lambda out: make(config, out, (road, units), journal))
 
 
-def _make(config: Config, out: Draft, journal: Journal) -> None:
-    began = time.perf_counter()
+def look(config: Config, road: Road, fetched: Path, journal: Journal) -> tuple[list[Unit], list[Any]]:
+    """The units that read every source, and what its contents are known by. Crawls and downloads are done first, into ``fetched``."""
+    units: list[Unit] = []
+    prints: list[Any] = []
+    if config.data is None and not config.more:
+        versions = python_docs.versions(config.packages)
+        units.append(road.unit("read", "reading:python", [], packages=list(config.packages), versions=versions))
+        prints.append(versions)
+    places = [reading.place("folder", config.data)] if config.data is not None else []
+    places += [replace(reading.place(extra.name, fetch(extra, fetched, journal)), licence=extra.licence) for extra in config.more]
+    for place in places:
+        settings = Reading(extraction=config.extraction, usual=place.usual)
+        units += reading.plan(road, place, settings)
+        prints.append([place.source, place.licence, reading.digest_of(place)])
+    return units, prints
+
+
+def fetch(extra: Extra, fetched: Path, journal: Journal) -> str:
+    """The folder of a source, filled from the web where it lies there."""
+    if extra.folder is not None:
+        return extra.folder
+    target = fetched / extra.name
 
     def progress(label: str, done: int, total: int) -> None:
-        journal.progress(label, done, total, "files" if config.data else "packages")
+        journal.progress(label, done, total, "pages" if extra.crawl else "bytes")
 
-    found = SOURCES["folder" if config.data else "python"](config.data, config.packages, progress)
-    fractions = {"validation": config.validation, "test": config.test}
-    rules = Rules(
-        fractions=fractions,
-        pinned=frozenset(config.pinned),
-        thresholds=config.thresholds,
-        near_duplicate=config.near_duplicate,
-        minimum_bytes=config.minimum_bytes,
-        where=config.data or "the documentation of the installed Python",
-        seed=config.seed,
-    )
-    prepared = prepare(found, rules, journal)
-    facts = report(prepared)
-    check_size(prepared.splits["train"], prepared.ledger, rules)
-    for split, documents in prepared.splits.items():
-        record.write(out.path / f"{split}.parquet", documents)
-    for stage, rows in prepared.ledger.by_stage().items():
-        record.write_dropped(out.path / "dropped" / f"{stage}.parquet", rows)
+    if extra.crawl is not None:
+        if not crawl.run(extra.crawl, target, progress=progress):
+            raise DataError(f"{extra.name}: the crawl found no page. {target}/crawl.jsonl tells what every address answered.")
+    elif extra.dataset is not None:
+        datasets.fetch(extra.dataset, target, progress=progress)
+    return str(target)
+
+
+def make(config: Config, out: Draft, work: tuple[Road, list[Unit]], journal: Journal) -> None:
+    """Do all steps and write the artifact from what they left."""
+    road, units = work
+    choices = choose(config, out.path.parent)
+    gathered = gather(road, units, choices)
+    train, plan = every(gathered.selected, "train.parquet"), None
+    if config.mix is not None:
+        train, plan = mixing.mixed(road, gathered.selected, config.mix, config.seed)
+    parts = {"train": train} | {split: every(gathered.selected, f"{split}.parquet") for split in SPLITS[1:]}
+    for split, urls in parts.items():
+        record.joined(out.path / f"{split}.parquet", map(storage.open_ranges, urls))
+    for name, (step, file) in TABLES.items():
+        record.joined(out.path / f"{name}.parquet", map(storage.open_ranges, every(getattr(gathered, step), file)))
+    facts = tell(config, out, gathered, choices) | ({"mix": plan.model_dump()} if plan else {})
     out.write_json("report.json", facts)
+    check(config, facts)
+    account(out, facts, gathered, journal)
+
+
+def choose(config: Config, home: Path) -> Choices:
+    """The settings of every step, and what documents are measured with."""
+    private = config.private or Private(kinds=())
+    beside = {"evals": contaminants(config, home)} | ({"quality": trained(config.quality, home, config.seed)} if config.quality else {})
+    least = config.quality.least if config.quality else None
+    policy = config.decontamination.model_dump()
+    judge = {
+        "pinned": sorted(config.pinned), "languages": config.languages, "blocklists": list(config.blocklists), "quality": least,
+        "thresholds": config.thresholds, "decontamination": policy,
+    }  # fmt: skip
+    fractions = {"validation": config.validation, "test": config.test}
+    return Choices(
+        judge=judge,
+        pii=private.kinds,
+        pii_mode=private.mode,
+        regions=private.regions,
+        copies=config.copies,
+        lines=config.lines,
+        passages=config.passages,
+        decontamination=policy,
+        split={"fractions": fractions, "pinned": sorted(config.pinned), "seed": config.seed},
+        least_words=1,
+        least_characters=config.minimum_bytes // 4,  # bytes of a character at most
+        where=named(config),
+        seed=config.seed,
+        beside=beside,
+    )
+
+
+def contaminants(config: Config, home: Path) -> str:
+    """The index of all questions that must not be learned from: of our own tasks, where they need no corpus, and of the named files."""
+    own = [eval_sets.EvalSet(name, [[text] for text in asked]) for name, asked in fixed_questions(config.seed).items()]
+    index = decontaminate.Index.build([*own, *eval_sets.read_all(map(Path, config.evals))])
+    return str(index.save(_aside(home, "evals") / "evals.parquet"))
+
+
+def trained(rules: Quality, home: Path, seed: int) -> str:
+    """The weights of a classifier that tells text like the one folder from text like the other."""
+    texts = []
+    for root in (rules.like, rules.unlike):
+        found = [item.text for item in folder.documents(root, lambda label, done, total: None) if isinstance(item, Document)]
+        if not found:
+            raise DataError(f"{root}: no text in it to learn from. Give a folder of examples.")
+        texts.append(found)
+    made = classifier.train(*texts, seed=seed, like=Path(rules.like).name, unlike=Path(rules.unlike).name)
+    aside = _aside(home, "quality")
+    made.save(aside)
+    return str(aside / classifier.FILES[0])
+
+
+def _aside(home: Path, name: str) -> Path:
+    path = home / "units" / name
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def tell(config: Config, out: Draft, gathered: Gathered, choices: Choices) -> dict[str, Any]:
+    """The funnel of this corpus, and how well personal data is found."""
+    tables = {"documents": every(gathered.read, "documents.parquet"), "refused": every(gathered.read, "refused.parquet")}
+    tables |= {"attributes": every(gathered.measured, "attributes.parquet"), "verdicts": every(gathered.selected, "verdicts.parquet")}
+    funnel = Funnel({name: storage.dataset(urls) for name, urls in tables.items()}, str(out.path / "spill"))
+    crowded = Counter({name: sum(int(done.facts[name]) for done in gathered.links) for name in ("crowded_buckets", "pairs_left_out")})
+    told = report(funnel, config.thresholds)
+    hits = {row["set"]: row for row in told["contamination"]}
+    nothing = {"found": 0, "documents": 0}
+    known = decontaminate.Index.load(Path(choices.beside["evals"])).coverage()
+    coverage = [
+        {"set": name, "items": each.items, "findable": each.items - each.nothing} | {key: hits.get(name, nothing)[key] for key in nothing}
+        for name, each in known.items()
+    ]
+    private = pii_labelled.table() if config.private and config.private.kinds else {}
+    return told | {"near_copies": dict(crowded), "private": private, "coverage": coverage}
+
+
+def named(config: Config) -> str:
+    """The source's name for a reader."""
+    return config.data or "the documentation of the installed Python"
+
+
+def check(config: Config, facts: Mapping[str, Any]) -> None:
+    """DataError when a split is empty or there is too little to learn from, with what became of the rest."""
+    where = named(config)
+    reasons = ", ".join(f"{row['first']} × {row['rule']}" for row in facts["rules"][:4])
+    dropped = f" (dropped: {reasons})" if reasons else ""
+    found = {row["split"]: row for row in facts["splits"]}
+    size = found.get("train", {}).get("bytes", 0)
+    if size < config.minimum_bytes:
+        raise DataError(
+            f"{where}: {size:,} bytes of usable text{dropped}, and {config.minimum_bytes:,} are needed. "
+            "Add text, or lower corpus.minimum_bytes with --set."
+        )
+    if empty := [split for split in SPLITS if split not in found]:
+        raise DataError(f"{where}: nothing is left for {' and '.join(empty)}{dropped}. Add text.")
+
+
+def account(out: Draft, facts: Mapping[str, Any], gathered: Gathered, journal: Journal) -> None:
+    """What the manifest and the journal keep of it; times and memory stand in the journal only."""
     books = facts["conservation"]
-    counts = {f"{split}_bytes": facts["splits"][split]["bytes"] for split in prepared.splits}
-    out.count(documents=books["documents_kept"], dropped=books["documents_dropped"], sources=len(facts["sources"]), **counts)
-    reasons = {rule: row["documents"] for rule, row in facts["dropped"].items()}
-    journal.event("corpus", **books, **counts, reasons=reasons, seconds=round(time.perf_counter() - began, 1), parts=prepared.seconds)
+    counts = {f"{row['split']}_bytes": row["bytes"] for row in facts["splits"]}
+    sources = len({row["source"] for row in facts["sources"]})
+    out.count(documents=books["documents_kept"], dropped=books["documents_dropped"], sources=sources, **counts)
+    reasons = {row["rule"]: row["first"] for row in facts["rules"]}
+    journal.event("corpus", **books, **counts, reasons=reasons, parts=gathered.costs)
+
+
+TABLES = {
+    "dropped/unread": ("read", "refused.parquet"),
+    "dropped/documents": ("selected", "dropped.parquet"),
+    "verdicts": ("selected", "verdicts.parquet"),
+    "attributes": ("measured", "attributes.parquet"),
+}
+"""What the artifact keeps beside the text: the step and the file that each table is joined from."""

@@ -20,4 +20,11 @@ TASKS: dict[str, Callable[[Knowledge], Task]] = {
     "letters": words.count,
 }
 
-__all__ = ["TASKS", "Example", "Phrasings", "Problem", "Task"]
+
+def fixed_questions(seed: int, count: int = 1000) -> dict[str, list[str]]:
+    """The test questions of each task that can be known before there is a corpus; those of recall and of words are made from it."""
+    nothing = Knowledge(kind="python")
+    return {name: [example.messages[-1].content for example in build(nothing).test(seed, count)] for name, build in TASKS.items()}
+
+
+__all__ = ["TASKS", "Example", "Phrasings", "Problem", "Task", "fixed_questions"]

@@ -1,0 +1,139 @@
+"""Private values in a text: where they are and of which kind; placeholders or invented values in their place. The values are never kept.
+
+`KINDS` says what is looked for; `scratchlm.corpus.pii_labelled` measures how well.
+"""
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as changed
+from typing import Literal
+
+from scratchlm.core.errors import UsageError
+from scratchlm.core.records import Document
+from scratchlm.corpus import pii_contacts, pii_numbers, pii_streets, pii_surrogates, secrets
+from scratchlm.corpus.pii_pattern import Pattern, lowered
+from scratchlm.corpus.pii_surrogates import Invent
+
+STAGE = "pii"
+"""The stage that the edits name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a kind is found, and what can stand in its place."""
+
+    patterns: tuple[Pattern, ...]
+    placeholder: str
+    invent: Invent
+    default: bool = True
+    """Whether it is looked for unless told otherwise."""
+    gate: re.Pattern[str] | None = None
+    """Without a match of it anywhere in the text there is nothing of this kind."""
+
+
+SEVEN_DIGITS = re.compile(r"[0-9](?:[ .()/\xa0-]{0,3}[0-9]){6}")
+"""Asked once for all the kinds that are numbers: most texts hold none."""
+
+
+KINDS: dict[str, Kind] = {
+    "private_key": Kind(secrets.PRIVATE_KEY, "<private-key>", pii_surrogates.key_block),
+    "api_key": Kind(secrets.API_KEY, "<key>", pii_surrogates.key),
+    "secret": Kind(secrets.SECRET, "<secret>", pii_surrogates.key),
+    "email": Kind(pii_contacts.EMAIL, "<email>", pii_surrogates.email),
+    "iban": Kind(pii_numbers.ACCOUNT, "<iban>", pii_surrogates.iban),
+    "credit_card": Kind(pii_numbers.CREDIT_CARD, "<card>", pii_surrogates.unchecked(pii_numbers.is_card), gate=SEVEN_DIGITS),
+    "us_ssn": Kind(pii_numbers.US_SSN, "<ssn>", pii_surrogates.ssn, gate=SEVEN_DIGITS),
+    "br_cpf": Kind(pii_numbers.BR_CPF, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_cpf), gate=SEVEN_DIGITS),
+    "fr_nir": Kind(pii_numbers.FR_NIR, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_nir), gate=SEVEN_DIGITS),
+    "it_codice_fiscale": Kind(pii_numbers.IT_CODICE_FISCALE, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_codice_fiscale)),
+    "es_dni": Kind(pii_numbers.ES_DNI, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_dni), gate=SEVEN_DIGITS),
+    "in_aadhaar": Kind(pii_numbers.IN_AADHAAR, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_aadhaar), gate=SEVEN_DIGITS),
+    "pl_pesel": Kind(pii_numbers.PL_PESEL, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_pesel), gate=SEVEN_DIGITS),
+    "nl_bsn": Kind(pii_numbers.NL_BSN, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_bsn), gate=SEVEN_DIGITS),
+    "ipv6": Kind(pii_contacts.IPV6, "<ip>", pii_surrogates.ipv6),
+    "ipv6_private": Kind(pii_contacts.IPV6_PRIVATE, "<ip>", pii_surrogates.ipv6_private),
+    "ipv4": Kind(pii_contacts.IPV4, "<ip>", pii_surrogates.ipv4),
+    "ipv4_private": Kind(pii_contacts.IPV4_PRIVATE, "<ip>", pii_surrogates.ipv4_private),
+    "street_address": Kind(pii_streets.STREET_ADDRESS, "<address>", pii_surrogates.street),
+    "phone": Kind((), "<phone>", pii_surrogates.phone, gate=SEVEN_DIGITS),
+}
+"""By priority: where two overlap, the upper one is meant."""
+
+DEFAULT = tuple(name for name, kind in KINDS.items() if kind.default)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Where a value is."""
+
+    start: int
+    end: int
+    kind: str
+
+
+Mode = Literal["placeholder", "surrogate"]
+
+
+def find(text: str, kinds: Sequence[str] = DEFAULT, *, regions: Sequence[str] = pii_contacts.REGIONS) -> list[Span]:
+    """The private values, from left to right, none inside another; ``regions``: whose national phone numbers count, by ISO code."""
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise UsageError(f"There is no kind of private value called {unknown[0]}; known are {', '.join(KINDS)}.")
+    lower, taken = lowered(text), []
+    asked: dict[re.Pattern[str], bool] = {}
+    for name, kind in KINDS.items():
+        if kind.gate and kind.gate not in asked:
+            asked[kind.gate] = kind.gate.search(text) is not None
+        if name in kinds and (kind.gate is None or asked[kind.gate]):
+            for start, end in _places(name, text, lower, regions):
+                _take(taken, Span(start, end, name))
+    return taken
+
+
+def _places(name: str, text: str, lower: str, regions: Sequence[str]) -> Iterator[tuple[int, int]]:
+    if name == "phone":
+        yield from pii_contacts.phones(text, lower, regions)
+    for pattern in KINDS[name].patterns:
+        yield from pattern.find(text, lower)
+
+
+def _take(taken: list[Span], span: Span) -> None:
+    """Put the span in its place unless an earlier one holds some of its characters."""
+    place = bisect_left(taken, span)
+    clear_left = place == 0 or taken[place - 1].end <= span.start
+    if clear_left and (place == len(taken) or span.end <= taken[place].start):
+        taken.insert(place, span)
+
+
+def replace(text: str, spans: Sequence[Span], mode: Mode = "placeholder", seed: int = 0) -> tuple[str, list[dict[str, str | int]]]:
+    """``text`` with something else at each span, and the edits: kind, place in the original and what stands there now.
+
+    A placeholder is the kind in angle brackets. A surrogate is an invented value of the same form that belongs to no one; one value has
+    one surrogate throughout the text, another in a text with another ``seed``.
+    """
+    parts, edits, position = [], [], 0
+    for span in sorted(spans):
+        kind, value = KINDS[span.kind], text[span.start : span.end]
+        put = kind.placeholder if mode == "placeholder" else kind.invent(value, pii_surrogates.drawn(seed, span.kind, value))
+        parts += [text[position : span.start], put]
+        position = span.end
+        edits.append({"op": f"pii:{span.kind}", "start": span.start, "end": span.end, "repl": put, "stage": STAGE})
+    return "".join([*parts, text[position:]]), edits
+
+
+def mask(document: Document, kinds: Sequence[str] = DEFAULT) -> Document:
+    """``document`` with a placeholder for every private value; ``edits`` records each place, not what stood there."""
+    spans = find(document.text, kinds)
+    if not spans:
+        return document
+    text, edits = replace(document.text, spans)
+    earlier = json.loads(str(document.facts.get("edits") or "[]"))
+    return changed(document, text=text, facts={**document.facts, "edits": json.dumps([*earlier, *edits])})
+
+
+def masked(document: Document) -> list[tuple[str, int]]:
+    """For each masked place its kind and how many characters it took away."""
+    edits = json.loads(str(document.facts.get("edits") or "[]"))
+    return [(edit["op"], edit["end"] - edit["start"] - len(edit["repl"])) for edit in edits if edit["stage"] == STAGE]

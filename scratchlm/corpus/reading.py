@@ -1,0 +1,147 @@
+"""From files to documents: which files a unit reads, and how what it finds is cleaned and booked."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from scratchlm.core.artifact import fingerprint_of
+from scratchlm.core.records import Document
+from scratchlm.corpus import clean
+from scratchlm.corpus.road import Road
+from scratchlm.sources import folder, pieces, record
+from scratchlm.sources.file import Input, Limits, Reading
+from scratchlm.sources.found import EXCERPT, Dropped, Found
+from scratchlm.sources.repository import Repository
+from scratchlm.units import storage
+from scratchlm.units.desk import Desk
+from scratchlm.units.unit import Unit
+
+UNIT_BYTES = 64 * 2**20
+"""Of files that one unit reads; a larger file is a unit of its own."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder of files, here or in a store, as a source of documents."""
+
+    source: str
+    """The name that its documents carry."""
+    root: str
+    names: Sequence[str]
+    """Of its files, below ``root`` with '/'."""
+    refused: Sequence[Mapping[str, Any]] = ()
+    """Rows for files and folders that cannot be read at all."""
+    repositories: Sequence[Mapping[str, Any]] = ()
+    """Checkouts among the files."""
+    usual: int = pieces.USUAL
+    """Characters of the pieces that long texts are cut into."""
+    licence: str | None = None
+    """Of every document that brings none of its own."""
+
+
+def place(source: str, root: str) -> Place:
+    """The files below a folder, in the order of their names, and what of it cannot be read."""
+    items = list(folder.inputs(root, source))
+    files = [item for item in items if isinstance(item, Input)]
+    names = [file.name for file in files]
+    refused = [asdict(item) for item in items if isinstance(item, Dropped)]
+    around = [asdict(found) for found in folder.repositories(root, names)]
+    return Place(source, root, names, refused, around, folder.usual_of(files))
+
+
+def digest_of(place: Place) -> str:
+    """What the contents of a place are known by: names and digests of all its files."""
+    return fingerprint_of([[name, storage.digest(storage.join(place.root, *name.split("/")))] for name in place.names])
+
+
+def plan(road: Road, place: Place, reading: Reading) -> list[Unit]:
+    """Units of about ``UNIT_BYTES`` that read the files of a place in the order of their names."""
+    settings = {"extraction": reading.extraction, "usual": reading.usual, "limits": asdict(reading.limits)}
+    about = {"source": place.source, "licence": place.licence, "repositories": place.repositories}
+    parts = list(packed(place)) or [[]]
+    urls = [[storage.join(place.root, *name.split("/")) for name in names] for names in parts]
+    refused = [place.refused, *([] for _ in parts[1:])]
+    return [
+        road.unit("read", "reading:files", own, names=names, refused=rows, **about, **settings)
+        for names, own, rows in zip(parts, urls, refused, strict=True)
+    ]
+
+
+def packed(place: Place) -> Iterator[list[str]]:
+    """The names of the files that go together."""
+    held: list[str] = []
+    size = 0
+    for name in place.names:
+        own = storage.size(storage.join(place.root, *name.split("/")))
+        if held and size + own > UNIT_BYTES:
+            yield held
+            held, size = [], 0
+        held.append(name)
+        size += own
+    if held:
+        yield held
+
+
+def files(desk: Desk, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Read files into ``documents.parquet``; what gave no document goes into ``refused.parquet`` with the reason."""
+    from scratchlm.sources.dispatch import documents_of
+
+    limits = Limits(**config["limits"])
+    reading = Reading(extraction=config["extraction"], usual=config["usual"], limits=limits, at=desk.at)
+
+    around = [Repository(**row) for row in config["repositories"]]
+
+    def found() -> Found:
+        yield from (Dropped(**row) for row in config["refused"])
+        for name, url in zip(config["names"], desk.inputs, strict=True):
+            file = Input(name, partial(desk.open, url), storage.size(url), config["source"])
+            yield from documents_of(file, reading, around)
+
+    licence = None if config["licence"] is None else {"licence": config["licence"], "licence_evidence": "of the whole source"}
+    return book(desk, found(), limits, lambda facts: {**facts, **licence} if licence and facts.get("licence") == "unknown" else facts)
+
+
+def python(desk: Desk, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The documentation of the installed Python and of ``config["packages"]``, as ``files`` leaves it."""
+    from scratchlm.sources import python_docs
+
+    def progress(label: str, done: int, total: int) -> None:
+        desk.at(f"{label} {done} of {total}")
+
+    return book(desk, python_docs.documents(config["packages"], progress), Limits(), lambda facts: facts)
+
+
+def book(desk: Desk, found: Found, limits: Limits, about: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Clean and write documents, and the rows of what is refused."""
+    writer, refused = record.Writer(desk.path("documents.parquet")), []
+    mended = 0
+    for item in found:
+        if isinstance(item, Document):
+            document = clean.normalise_document(item)
+            mended += document.text != item.text
+            fault = unfit(document, limits)
+            if fault is None:
+                writer.write(Document(document.text, document.id, document.source, about(document.facts)))
+                continue
+            item = fault
+        refused.append(asdict(item))
+    desk.at("")  # what is lost from here on is no record's fault
+    writer.close()
+    record.write_dropped(desk.path("refused.parquet"), refused)
+    documents = sum(count for count, _ in writer.groups)
+    return {"documents": documents, "refused": len(refused), "mended": mended, "groups": writer.groups}
+
+
+def unfit(document: Document, limits: Limits) -> Dropped | None:
+    """Why a document cannot be one, if it cannot."""
+    size = len(document.text)
+    if not document.text.strip():
+        rule, reason, threshold = "empty", "no text is left", 1
+    elif size > limits.document_characters:
+        rule, reason, threshold = "too large", f"{size} characters", limits.document_characters
+    else:
+        return None
+    locator = str(document.facts.get("locator", ""))
+    excerpt = document.text[:EXCERPT]
+    return Dropped(document.id, locator, document.source, "clean", rule, reason, size, threshold, size, excerpt)

@@ -1,0 +1,238 @@
+"""The corpus engine from files to splits: what is planted is found, every text is accounted for, and no choice of workers shows."""
+
+import json
+import random
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from scratchlm.core.artifact import Artifact, Home
+from scratchlm.core.errors import DataError, UsageError
+from scratchlm.core.journal import Event, Journal
+from scratchlm.corpus import road
+from scratchlm.corpus.copies import CopyRules
+from scratchlm.corpus.mix import MixConfig, Share
+from scratchlm.corpus.substrings import PassageRules
+from scratchlm.sources import record
+from scratchlm.stages import corpus
+from scratchlm.units.engine import Engine
+from scratchlm.views.corpus import show
+
+HERE = Engine(workers=0)
+SPLITS = ("train", "validation", "test")
+QUESTION = "A farmer has seventeen sheep and all but nine run away over the hill, so how many sheep does the farmer have left at home?"
+
+
+def story(number: int, words: int = 120) -> str:
+    """A text of its own, in sentences: words of two syllables drawn by the number."""
+    chance = random.Random(number)
+    begins, ends = (
+        ("riv", "ston", "lamp", "door", "wind", "cart", "bell", "road", "leaf", "ship"),
+        ("er", "ing", "ful", "ly", "let", "en", "ish"),
+    )
+    said = [chance.choice(begins) + chance.choice(ends) for _ in range(words)]
+    lines = [" ".join([*said[start : start + 8], "and", "the", f"number{number}x{start}"]) + "." for start in range(0, words, 8)]
+    return "\n".join(lines)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Thirty stories, a copy, a near copy, an address, a question of an exam, and junk."""
+    made = tmp_path / "texts"
+    made.mkdir()
+    for number in range(30):
+        (made / f"story{number:02}.txt").write_text(story(number))
+    (made / "copy.txt").write_text(story(3))
+    (made / "near.txt").write_text(story(4).replace("number4x8", "a new word here"))
+    (made / "mail.txt").write_text(story(40) + "\nWrite to jane.doe@example.org or call +1 202 555 0143 today.")
+    (made / "exam.txt").write_text(story(41) + "\n" + QUESTION)
+    (made / "junk.txt").write_bytes(bytes(range(256)) * 8)
+    return made
+
+
+def built(home: Path, **config: Any) -> Artifact:
+    return corpus.run(corpus.Config(minimum_bytes=1, **({"engine": HERE} | config)), Home(home), Journal())
+
+
+def texts(made: Artifact, *splits: str) -> dict[str, str]:
+    return {str(d.facts["locator"]): d.text for split in splits or SPLITS for d in record.read(made.path / f"{split}.parquet")}
+
+
+def verdicts(made: Artifact) -> dict[str, dict[str, Any]]:
+    return {row["locator"]: row for row in pq.read_table(made.path / "verdicts.parquet").to_pylist()}
+
+
+def report(made: Artifact) -> Mapping[str, Any]:
+    return json.loads((made.path / "report.json").read_text())
+
+
+def bytes_of(made: Artifact) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(made.path.rglob("*.parquet"))}
+
+
+def test_every_planted_thing_is_found_and_every_text_accounted_for(folder: Path, tmp_path: Path):
+    exam = tmp_path / "exam.jsonl"
+    exam.write_text(json.dumps({"question": QUESTION, "answer": "9"}))
+    made = built(tmp_path / "home", data=str(folder), evals=(str(exam),))
+    told = verdicts(made)
+    gone = {name: (row["stage"], row["rule"]) for name, row in told.items() if row["split"] is None}
+    assert set(gone) == {"copy.txt", "near.txt", "exam.txt"} or set(gone) == {"story03.txt", "story04.txt", "exam.txt"}
+    assert gone["exam.txt"] == ("contamination", "eval item")
+    assert {gone[name] for name in set(gone) - {"exam.txt"}} == {("exact", "exact copy"), ("near", "near copy")}
+    kept = texts(made)["mail.txt"]
+    assert "<email>" in kept
+    assert "<phone>" in kept
+    assert "jane.doe" not in kept
+    (unread,) = pq.read_table(made.path / "dropped" / "unread.parquet").to_pylist()
+    assert (unread["locator"], unread["rule"]) == ("junk.txt#file", "not text")
+    books = report(made)["conservation"]
+    assert books["documents_in"] == 35 == books["documents_kept"] + books["documents_dropped"]
+    edited = books["characters_kept"] + books["characters_dropped"] + books["characters_edited_away"]
+    assert books["characters_in"] == edited
+
+
+def test_a_copy_is_dropped_for_a_document_that_is_kept(folder: Path, tmp_path: Path):
+    told = verdicts(built(tmp_path / "home", data=str(folder)))
+    by_id = {row["doc_id"]: row for row in told.values()}
+    copies = [row for row in told.values() if row["dup_of"]]
+    assert len(copies) == 2
+    assert all(by_id[row["dup_of"]]["split"] is not None for row in copies)
+
+
+def test_edits_say_where_they_were_made_and_never_what_stood_there(folder: Path, tmp_path: Path):
+    made = built(tmp_path / "home", data=str(folder))
+    (mail,) = [d for split in SPLITS for d in record.read(made.path / f"{split}.parquet") if d.facts["locator"] == "mail.txt"]
+    before = (folder / "mail.txt").read_text()
+    edits = json.loads(str(mail.facts["edits"]))
+    assert [before[edit["start"] : edit["end"]] for edit in edits] == ["jane.doe@example.org", "+1 202 555 0143"]
+    assert "jane" not in json.dumps(edits)
+
+
+def test_processes_and_this_process_write_the_same_bytes(folder: Path, tmp_path: Path):
+    one = built(tmp_path / "one", data=str(folder))
+    two = built(tmp_path / "two", data=str(folder), engine=Engine(workers=2))
+    assert bytes_of(one) == bytes_of(two)
+    assert one.fingerprint == two.fingerprint
+
+
+def test_another_limit_reads_and_measures_nothing_anew(folder: Path, tmp_path: Path):
+    done: list[tuple[str, int]] = []
+
+    def watch(event: Event) -> None:
+        if event["event"] == "units":
+            done.extend((step, event["to_do"]) for step in event["steps"])
+
+    home = Home(tmp_path / "home")
+    corpus.run(corpus.Config(minimum_bytes=1, data=str(folder), engine=HERE), home, Journal())
+    changed = corpus.Config(minimum_bytes=1, data=str(folder), engine=HERE, thresholds={"too_many_words": 170})
+    made = corpus.run(changed, home, Journal(watch))
+    assert ("read", 0) in done
+    assert ("measure", 0) in done
+    assert dict(done)["judge"] > 0
+    assert {row["rule"]: row["first"] for row in report(made)["rules"]}["too_many_words"] >= 2
+
+
+def test_what_was_finished_before_a_kill_is_not_done_again(folder: Path, tmp_path: Path):
+    home = tmp_path / "home"
+    first = bytes_of(built(home, data=str(folder)))
+    for step in ("select", "judge"):
+        shutil.rmtree(home / "units" / step)
+    shutil.rmtree(home / "corpus")
+    assert bytes_of(built(home, data=str(folder))) == first
+
+
+def test_rules_are_counted_first_at_all_and_alone(folder: Path, tmp_path: Path):
+    (folder / "short.txt").write_text("the man and his dog go out to see the sun")
+    made = built(tmp_path / "home", data=str(folder), thresholds={"too_few_words": 20, "words_too_short": 5})
+    rows = {row["rule"]: row for row in report(made)["rules"]}
+    failing = verdicts(made)["short.txt"]["failing"]
+    assert failing[0] == "too_few_words"
+    assert len(failing) > 1
+    assert (rows["too_few_words"]["first"], rows["too_few_words"]["any"], rows["too_few_words"]["alone"]) == (1, 1, 0)
+
+
+def test_a_mix_sees_a_source_as_often_as_it_says_in_an_order_of_its_own(folder: Path, tmp_path: Path):
+    more = tmp_path / "more"
+    more.mkdir()
+    for number in range(50, 56):
+        (more / f"extra{number}.txt").write_text(story(number))
+    mix = MixConfig(sources={"folder": Share(epochs=1), "more": Share(epochs=2)})
+    extra = corpus.Extra(name="more", folder=str(more))
+    made = built(tmp_path / "home", data=str(folder), more=(extra,), mix=mix)
+    train = list(record.read(made.path / "train.parquet"))
+    names = [str(d.facts["locator"]) for d in train if d.source == "more"]
+    assert sorted(names) == sorted([*set(names), *set(names)])
+    assert [d.id for d in train] != sorted(d.id for d in train)
+    again = built(tmp_path / "again", data=str(folder), more=(extra,), mix=mix)
+    assert [d.id for d in record.read(again.path / "train.parquet")] == [d.id for d in train]
+
+
+def test_a_passage_that_stands_twice_is_cut_from_one(folder: Path, tmp_path: Path):
+    passage = story(77, words=40).replace("\n", " ")
+    for name in ("story05.txt", "story06.txt"):
+        (folder / name).write_text((folder / name).read_text() + "\n" + passage)
+    made = built(tmp_path / "home", data=str(folder), passages=PassageRules(least=100), copies=CopyRules(near=None))
+    kept = texts(made)
+    assert sum(passage[20:-20] in kept[name] for name in ("story05.txt", "story06.txt")) == 1
+    assert {row["op"] for row in report(made)["edits"]} >= {"repeated passage"}
+
+
+def test_only_the_languages_asked_for_are_kept(folder: Path, tmp_path: Path):
+    german = "Der alte Mann ging mit seinem Hund durch den Wald und sprach nicht ein einziges Wort, denn es war schon spät geworden. " * 3
+    (folder / "german.txt").write_text(german)
+    (folder / "english.txt").write_text(
+        "The old man walked through the forest with his dog and did not say a single word, because it was late. " * 3
+    )
+    told = verdicts(
+        built(tmp_path / "home", data=str(folder), languages=("en",), thresholds={"duplicate_5_gram": 1, "duplicate_10_gram": 1})
+    )
+    assert told["german.txt"]["rule"] == "other language"
+    assert told["english.txt"]["rule"] != "other language"
+
+
+def test_the_story_of_a_document_is_told(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    built(tmp_path / "home", data=str(folder))
+    show(Home(tmp_path / "home"), explain="mail.txt")
+    told = capsys.readouterr().out
+    assert "kept in" in told
+    assert "pii:email: 1 places" in told
+    assert "too_few_words" in told
+    with pytest.raises(UsageError, match="--removed"):
+        show(Home(tmp_path / "home"), explain="nobody.txt")
+
+
+def test_a_text_that_is_not_in_the_corpus_has_its_reason(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    built(tmp_path / "home", data=str(folder))
+    show(Home(tmp_path / "home"), removed="jane.doe@example.org")
+    assert "cut there: pii:email" in capsys.readouterr().out
+    show(Home(tmp_path / "home"), removed="never written anywhere")
+    assert "No document" in capsys.readouterr().out
+
+
+def test_a_folder_with_too_little_says_what_became_of_it(tmp_path: Path):
+    (tmp_path / "few").mkdir()
+    (tmp_path / "few" / "one.txt").write_text("too short")
+    with pytest.raises(DataError, match="few"):
+        corpus.run(corpus.Config(data=str(tmp_path / "few"), engine=HERE), Home(tmp_path / "home"), Journal())
+
+
+def test_unknown_names_are_answered_with_the_nearest(folder: Path, tmp_path: Path):
+    with pytest.raises(UsageError, match="too_few_words"):
+        built(tmp_path / "home", data=str(folder), thresholds={"too_few_word": 3})
+    with pytest.raises(UsageError, match="email"):
+        built(tmp_path / "home", data=str(folder), private=corpus.Private(kinds=("emails",)))
+
+
+def test_changed_code_makes_everything_anew(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home = Home(tmp_path / "home")
+    config = corpus.Config(minimum_bytes=1, data=str(folder), engine=HERE)
+    corpus.run(config, home, Journal())
+    before = sorted(path.name for path in (home.path / "units" / "read").iterdir())
+    monkeypatch.setattr(road, "code_version", lambda: "other")
+    home.forget("corpus")
+    corpus.run(config, home, Journal())
+    assert set(before) < {path.name for path in (home.path / "units" / "read").iterdir()}
