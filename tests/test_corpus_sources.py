@@ -136,7 +136,7 @@ def test_a_changed_file_is_another_corpus(tmp_path: Path):
 
 def test_too_small_a_corpus_and_an_unknown_filter_are_answered(tmp_path: Path):
     (tmp_path / "a.txt").write_text("only a few words here")
-    with pytest.raises(DataError, match="1 documents are too few"):
+    with pytest.raises(DataError, match="21 characters of usable text"):
         build(tmp_path, tmp_path / "home")
     with pytest.raises(UsageError, match="Did you mean 'too_few_words'"):
         build(tmp_path, tmp_path / "home", thresholds={"too_few_word": 3})

@@ -38,7 +38,7 @@ SHAPES = f"""<html lang="en-GB"><head><title>The keeper | The Coast</title>
 <p>{PARAGRAPH * 2}</p><ul><li>a lamp of brass<ul><li>with oil for nine nights</li></ul></li><li>a rope of forty fathoms</li></ul>
 <p>{PARAGRAPH * 2}</p><table><tr><th>Boat</th><th>Men</th></tr><tr><td>Grace</td><td>4 | 5</td></tr></table>
 <h2>After the storm</h2><ol><li>They counted again.</li><li>They found one boat more than had left.</li></ol><p>{PARAGRAPH * 3}</p>
-</article><footer><p>All rights reserved by the coast guard of the northern islands, who keep this page for visitors.</p></footer></body></html>"""
+</article><footer><p>All rights reserved by the coast guard of the islands, who keep this page.</p></footer></body></html>"""
 
 
 # Charsets
@@ -154,7 +154,7 @@ def test_preformatted_prose_is_no_code():
     poem = "The boats came home\n   one by one\n      and then the night."
     marked = [f"<body><p>{PARAGRAPH * 5}</p><pre{how}>{poem}</pre><p>{PARAGRAPH * 5}</p></body>" for how in ("", ' class="highlight"')]
     plain, code = (html.extract(markup, "quality", None) for markup in marked)
-    assert f"\n\n{poem}\n\n" in plain.text
+    assert f"\n\n{poem}" in plain.text
     assert "```" not in plain.text
     assert f"```\n{poem}\n```" in code.text
 

@@ -61,7 +61,7 @@ WEB_CHARACTERS = LETTERS | {
     "duplicate_line_characters": 0.2, "duplicate_paragraph_characters": 0.2, "javascript_lines": 0.2, "policy_lines": 0.2,
     "placeholder_text": 0, "curly_brackets": 0, "echoed_lines": 0.1, "gibberish": MOST_BITS,
 }  # fmt: skip
-PROSE_CHARACTERS = LETTERS | {"repeated_lines": 0.3}
+PROSE_CHARACTERS = LETTERS | {"repeated_lines": 0.3, "gibberish": 7.0}
 BY_CHARACTERS: dict[str, Mapping[str, Number]] = {
     "web": WEB_CHARACTERS,
     "markup": LETTERS | {"too_few_letter_characters": 0.2, "repeated_lines": 0.4},

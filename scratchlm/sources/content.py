@@ -12,7 +12,8 @@ from typing import Any
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - its compiled part has no types
 
 from scratchlm.sources import layout
-from scratchlm.sources.layout import Block, flat
+from scratchlm.sources.layout import flat
+from scratchlm.sources.sheet import Block
 
 PROSE = 80
 """Characters of a paragraph that somebody wrote, rather than a label."""
@@ -190,7 +191,7 @@ def _with_paragraphs(body: Any) -> Any:
             node.tail = None
         for line in (loose or "").split("\n"):
             if line.strip():
-                etree.SubElement(made, "p").text = line
+                etree.SubElement(made, "p").text = layout.sound(line)
     return made
 
 

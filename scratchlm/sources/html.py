@@ -16,8 +16,8 @@ from lxml import html as lxml_html
 from scratchlm.sources import charset, content, layout, page_facts
 from scratchlm.sources.file import Extraction, Input, Reading
 from scratchlm.sources.found import Found
-from scratchlm.sources.layout import Block, Structure
 from scratchlm.sources.plain import Facts, cut, titled
+from scratchlm.sources.sheet import Block, Structure, join
 from scratchlm.sources.streams import Refused
 
 LONGEST = 20_000_000
@@ -97,7 +97,7 @@ def extract(html_text: str, extraction: Extraction, url: str | None) -> Page:
     _prepare(tree, markup)
     mode = _mode(tree, extraction, is_deep=is_deep)
     blocks, used = _blocks(tree, mode, facts)
-    text, structure = layout.join(content.without_title(blocks, facts.titles))
+    text, structure = join(content.without_title(blocks, facts.titles))
     return Page(text, facts.title, structure, facts.licence, facts.licence_evidence, facts.lang, used, facts.published_at)
 
 
@@ -134,19 +134,25 @@ def _prepare(tree: Any, markup: str) -> None:
     """Take out what no reader sees, make code plain, and keep cells in their bounds."""
     etree.strip_elements(tree, *UNSEEN, with_tail=False)
     for node in NUMBERS(tree) if "linen" in markup or "gutter" in markup else ():
-        node.getparent().remove(node)
+        if node.getparent() is not None:
+            node.getparent().remove(node)
     for node in list(tree.iter("pre", "td", "th", "sup")):
         if node.tag == "pre":
             _make_plain(node)
         elif node.tag == "sup":
-            before = (node.getprevious().tail if node.getprevious() is not None else node.getparent().text) or ""
-            if before[-1:].isdigit() and not len(node) and (node.text or "").strip().lstrip("+-−").isdigit():
-                node.text = f"^{(node.text or '').strip()}"
+            if _before(node)[-1:].isdigit() and not len(node) and (node.text or "").strip().lstrip("+-−").isdigit():
+                node.text = layout.sound(f"^{(node.text or '').strip()}")
         else:
             for name in ("colspan", "rowspan"):
                 value = node.get(name, "1")
                 if not (value.isascii() and value.isdecimal() and len(value) < 3 and int(value) <= WIDEST_SPAN):
                     del node.attrib[name]
+
+
+def _before(node: Any) -> str:
+    """The text right before an element."""
+    previous, parent = node.getprevious(), node.getparent()
+    return (previous.tail if previous is not None else parent.text if parent is not None else "") or ""
 
 
 def _make_plain(node: Any) -> None:
@@ -158,7 +164,7 @@ def _make_plain(node: Any) -> None:
     node[:] = []
     node.text = None
     code = etree.SubElement(node, "code", {} if is_marked else {"class": layout.PLAIN})
-    code.text = f"\n{text}\n"
+    code.text = f"\n{layout.sound(text)}\n"
 
 
 def _mode(tree: Any, extraction: Extraction, *, is_deep: bool) -> str:

@@ -3,10 +3,13 @@
 Two workers lost at the same record prove that it is the record: it is left out, and the manifest says so.
 """
 
+import errno
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
 from scratchlm.core import errors
+from scratchlm.units.desk import FULL
 from scratchlm.units.engine import RETRIES, Engine, Event
 from scratchlm.units.unit import Job
 
@@ -38,6 +41,8 @@ class Case:
     def lose(self, outcome: dict[str, Any], locator: str, records: int) -> None:
         """Make of a fault that the case may be tried again, or raise what ends it."""
         reason = outcome["reason"]
+        if outcome["fault"] == FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), reason)
         if outcome["fault"] in FINAL:
             raise FINAL[outcome["fault"]](reason)
         self.lost.append(locator)

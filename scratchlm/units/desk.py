@@ -1,5 +1,6 @@
 """What a work function is given, and how its outputs come to be: all written aside, then each moved in place, the manifest last."""
 
+import errno
 import importlib
 import json
 import shutil
@@ -19,6 +20,9 @@ from scratchlm.core.artifact import FileFact, sha256_of
 from scratchlm.units import memory, storage
 from scratchlm.units.slate import Slate, cut
 from scratchlm.units.unit import FORMAT, MANIFEST, Job, Manifest, canonical, done
+
+FULL = "disk full"
+"""The fault of a unit that could not write; trying again would not help."""
 
 
 class Desk:
@@ -85,14 +89,22 @@ def attempt(job: Job, skip: Sequence[str], slate: Slate) -> dict[str, Any]:
         manifest = _perform(job, skip, slate)
     except errors.ScratchError as error:
         return {"fault": type(error).__name__, "reason": str(error), "trace": ""}
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return {"fault": FULL, "reason": error.filename or job.folder, "trace": ""}
+        return _fault(error)
     except MemoryError:
         return {"fault": "MemoryError", "reason": "asked for more memory than a worker may have", "trace": traceback.format_exc()}
     except Exception as error:  # noqa: BLE001  whatever a record does to a library is told to the driver, which tries again
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
-        return {"fault": "Exception", "reason": reason.replace("\n", " ")[:500], "trace": traceback.format_exc()}
+        return _fault(error)
     cost = {"seconds": round(time.perf_counter() - start, 6), "peak_bytes": memory.peak()}
     return {"done": asdict(done(job, manifest, **cost))}
+
+
+def _fault(error: Exception) -> dict[str, Any]:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    reason = f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
+    return {"fault": "Exception", "reason": reason.replace("\n", " ")[:500], "trace": traceback.format_exc()}
 
 
 def work_of(name: str) -> Callable[[Desk, Mapping[str, Any]], Mapping[str, Any]]:
