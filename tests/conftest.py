@@ -1,5 +1,6 @@
-"""Options of the test run: where the real data lies, and that soak tests run only when asked for."""
+"""Options of the test run, and what several files of tests stand on: real data, an object store on this machine."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,27 @@ def real_data(pytestconfig: pytest.Config) -> Path:
     if not path.is_dir():
         pytest.skip(f"{path}: no real texts here; give a folder with --real-data")
     return path
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A folder in an object store on this machine."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    told = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir("texts")
+    yield "s3://texts/run"
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()

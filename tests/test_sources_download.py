@@ -312,6 +312,7 @@ def test_two_at_a_time_come_in_their_order_and_the_first_error_ends_all(tmp_path
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_dataset_names_what_it_is_and_where_it_lies(name: str, tmp_path: Path):
     from scratchlm.sources.readers import READERS
+    from scratchlm.sources.rows import NAMED
 
     row, files = DATASETS[name], datasets.wanted(name, tmp_path)
     assert row.title
@@ -319,7 +320,9 @@ def test_every_dataset_names_what_it_is_and_where_it_lies(name: str, tmp_path: P
     assert row.licence_evidence
     assert row.columns["text"]
     assert row.doc_type in ("web", "wiki", "qa", "code", "book")
-    assert any(files[0].path.name.removesuffix(".gz").endswith(ending) for ending in READERS[row.reader].endings if ending)
+    ends = [ending for reader in ("parquet", "json_lines") for ending in READERS[reader].endings]
+    assert any(files[0].path.name.removesuffix(".gz").endswith(ending) for ending in ends)
+    assert set(row.columns) <= set(NAMED)
     assert len({one.path for one in files}) == len({one.url for one in files}) == len(files) == sum(part.count for part in row.files)
     for one in files:
         assert one.url.startswith(row.home + "/resolve/")
@@ -330,7 +333,7 @@ def test_every_dataset_names_what_it_is_and_where_it_lies(name: str, tmp_path: P
 def test_the_first_files_of_a_dataset_are_fetched_into_a_folder_of_its_name(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch):
     site.pages = {f"/part-{n:03d}": Source(data=DATA[: n + 1]) for n in range(9)}
     part = datasets.Files(site.url("/part-{:03d}"), "{:03d}.jsonl", 9, {1: hashlib.sha256(DATA[:2]).hexdigest()}, {1: 2})
-    row = datasets.Dataset("title", "CC0-1.0", "page", site.url(), (part,), "json_lines", {"text": "text"}, "web")
+    row = datasets.Dataset("title", "CC0-1.0", "page", site.url(), (part,), {"text": "text"}, "web")
     monkeypatch.setitem(DATASETS, "mine", row)
     paths = datasets.fetch("mine", tmp_path, most_files=3, patience=Patience(**PATIENT))
     assert paths == [tmp_path / "mine" / f"{n:03d}.jsonl" for n in range(3)]

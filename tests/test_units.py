@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -337,30 +337,6 @@ def test_addresses_of_paths_and_of_objects_are_joined_alike(tmp_path: Path):
         assert storage.absolute(url) == url
     with pytest.raises(UsageError, match="no kind of storage"):
         storage.size("nonsense://x/y")
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A folder in an object store on this machine."""
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    told = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-    }
-    for name, value in told.items():
-        monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("texts")
-    yield "s3://texts/run"
-    s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 def test_an_object_store_is_read_and_written_like_a_folder(bucket: str, tmp_path: Path):

@@ -18,8 +18,8 @@ from scratchlm.core.config import nearest
 from scratchlm.core.errors import DataError, UsageError
 from scratchlm.corpus.minhash import Signatures
 
-KEEP = ("pinned", "held_out", "score", "characters")
-"""What is kept of two copies: what a recipe pins, what is held out (so its copies leave training), the better, the longer one."""
+KEEP = ("pinned", "held_out", "score", "fetched_at", "characters")
+"""What is kept of two copies: what is pinned, what is held out (so its copies leave training), the better, the newer, the longer one."""
 IDS, PLACES, ROWS = "ids.npy", "places.npy", "rows.npy"
 BATCH = 65_536
 

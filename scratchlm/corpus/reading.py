@@ -1,7 +1,7 @@
 """From files to documents: which files a unit reads, and how what it finds is cleaned and booked."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from scratchlm.units import storage
 from scratchlm.units.desk import Desk
 from scratchlm.units.unit import Unit
 
+Facts = Mapping[str, str | int | float | None]
 UNIT_BYTES = 64 * 2**20
 """Of files that one unit reads; a larger file is a unit of its own."""
 
@@ -36,13 +37,15 @@ class Place:
     """Checkouts among the files."""
     usual: int = pieces.USUAL
     """Characters of the pieces that long texts are cut into."""
-    licence: str | None = None
-    """Of every document that brings none of its own."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Of tables: our column by theirs."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Of every document that does not say it of itself: licence, language, and what kind of text the rows of a table are."""
 
 
-def place(source: str, root: str) -> Place:
-    """The files below a folder, in the order of their names, and what of it cannot be read."""
-    items = list(folder.inputs(root, source))
+def place(source: str, root: str, only: Sequence[str] | None = None) -> Place:
+    """The files below a folder, or ``only`` some of them, in the order of their names, and what of it cannot be read."""
+    items = [item for item in folder.inputs(root, source) if only is None or (isinstance(item, Input) and item.name in only)]
     files = [item for item in items if isinstance(item, Input)]
     names = [file.name for file in files]
     refused = [asdict(item) for item in items if isinstance(item, Dropped)]
@@ -57,8 +60,8 @@ def digest_of(place: Place) -> str:
 
 def plan(road: Road, place: Place, reading: Reading) -> list[Unit]:
     """Units of about ``UNIT_BYTES`` that read the files of a place in the order of their names."""
-    settings = {"extraction": reading.extraction, "usual": reading.usual, "limits": asdict(reading.limits)}
-    about = {"source": place.source, "licence": place.licence, "repositories": place.repositories}
+    settings = {"extraction": reading.extraction, "usual": place.usual, "columns": dict(place.columns), "limits": asdict(reading.limits)}
+    about = {"source": place.source, "facts": dict(place.facts), "repositories": place.repositories}
     parts = list(packed(place)) or [[]]
     urls = [[storage.join(place.root, *name.split("/")) for name in names] for names in parts]
     refused = [place.refused, *([] for _ in parts[1:])]
@@ -88,7 +91,7 @@ def files(desk: Desk, config: Mapping[str, Any]) -> Mapping[str, Any]:
     from scratchlm.sources.dispatch import documents_of
 
     limits = Limits(**config["limits"])
-    reading = Reading(extraction=config["extraction"], usual=config["usual"], limits=limits, at=desk.at)
+    reading = Reading(extraction=config["extraction"], usual=config["usual"], columns=config["columns"], limits=limits, at=desk.at)
 
     around = [Repository(**row) for row in config["repositories"]]
 
@@ -98,8 +101,19 @@ def files(desk: Desk, config: Mapping[str, Any]) -> Mapping[str, Any]:
             file = Input(name, partial(desk.open, url), storage.size(url), config["source"])
             yield from documents_of(file, reading, around)
 
-    licence = None if config["licence"] is None else {"licence": config["licence"], "licence_evidence": "of the whole source"}
-    return book(desk, found(), limits, lambda facts: {**facts, **licence} if licence and facts.get("licence") == "unknown" else facts)
+    return book(desk, found(), limits, partial(described, usual=config["facts"]))
+
+
+def described(facts: Facts, usual: Mapping[str, str]) -> Facts:
+    """A document's facts, and what is usual of its source where it does not say it of itself."""
+    own = dict(facts)
+    if facts.get("licence", "unknown") == "unknown" and "licence" in usual:
+        own |= {"licence": usual["licence"], "licence_evidence": usual.get("licence_evidence", "of the whole source")}
+    if facts.get("doc_type") == "rows" and "doc_type" in usual:
+        own["doc_type"] = usual["doc_type"]
+    if not facts.get("lang") and "lang" in usual:
+        own["lang"] = usual["lang"]
+    return own
 
 
 def python(desk: Desk, config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -112,7 +126,7 @@ def python(desk: Desk, config: Mapping[str, Any]) -> Mapping[str, Any]:
     return book(desk, python_docs.documents(config["packages"], progress), Limits(), lambda facts: facts)
 
 
-def book(desk: Desk, found: Found, limits: Limits, about: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
+def book(desk: Desk, found: Found, limits: Limits, about: Callable[[Facts], Facts]) -> Mapping[str, Any]:
     """Clean and write documents, and the rows of what is refused."""
     writer, refused = record.Writer(desk.path("documents.parquet")), []
     mended = 0

@@ -15,7 +15,7 @@ HIT = pa.list_(pa.struct([("set", pa.string()), ("item", pa.string()), ("start",
 CAUSE = [(name, pa.string()) for name in ("stage", "rule", "reason")] + [("value", pa.float64()), ("threshold", pa.float64())]
 
 ATTRIBUTES = pa.schema(
-    [("doc_id", pa.string()), ("locator", pa.string()), ("url", pa.string())]
+    [(name, pa.string()) for name in ("doc_id", "locator", "url", "fetched_at")]
     + [(name, WORD) for name in ("source", "host", "doc_type", "lang", "profile", "limits")]
     + [("parents", pa.list_(pa.string())), ("lang_score", pa.float32()), ("score", pa.float32()), ("quality", pa.float32())]
     + [("n_chars", pa.int64()), ("n_words", pa.int64())]
@@ -32,7 +32,7 @@ JUDGED = pa.schema([("doc_id", pa.string()), *CAUSE, ("failing", pa.list_(pa.str
 
 RANKED = pa.schema(
     [("doc_id", pa.string()), ("row", pa.int64()), ("pinned", pa.bool_()), ("held_out", pa.bool_())]
-    + [("score", pa.float32()), ("quality", pa.float32()), ("characters", pa.int64())]
+    + [("score", pa.float32()), ("quality", pa.float32()), ("fetched_at", pa.string()), ("characters", pa.int64())]
     + [(name, WORD) for name in ("source", "host", "lang")]
     + [("substance_high", pa.uint64()), ("substance_low", pa.uint64()), ("enough", pa.bool_())]
     + [("named", pa.string()), ("address", pa.string())]

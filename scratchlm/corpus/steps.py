@@ -97,7 +97,7 @@ class Tools:
         cut = replace(document, text=text, facts={**facts, "lang_score": sure, "structure": moved(structure_of(document), spans)})
         profile = profiles.of(cut, lang)
         named = f"{str(facts.get('title')).rpartition('.')[2]}"
-        own = {name: facts.get(name) for name in ("locator", "url", "host", "doc_type", "score")}
+        own = {name: facts.get(name) for name in ("locator", "url", "host", "doc_type", "score", "fetched_at")}
         return {
             "doc_id": document.id, "source": document.source, **own, "parents": json.loads(str(facts.get("parents") or "[]")),
             "lang": lang, "lang_score": sure, "profile": profile.name, "limits": json.dumps(dict(profile.limits)),

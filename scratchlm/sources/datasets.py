@@ -47,13 +47,16 @@ class Dataset:
     licence_evidence: str
     home: str
     files: tuple[Files, ...]
-    reader: str
-    """A row of the readers."""
     columns: Mapping[str, str]
     """Our column by theirs; a dot leads into a nested one."""
     doc_type: str
     lang: str | None = None
     """Of all documents, where no column says it."""
+
+    def facts(self) -> dict[str, str]:
+        """What holds of each of its documents that does not say it of itself."""
+        own = {"licence": self.licence, "licence_evidence": self.licence_evidence, "doc_type": self.doc_type}
+        return own | ({"lang": self.lang} if self.lang else {})
 
 
 DATASETS: dict[str, Dataset] = {
@@ -73,7 +76,6 @@ DATASETS: dict[str, Dataset] = {
                 "validation-00000-of-00001-869c898b519ad725.parquet",
             )
         ),
-        reader="parquet",
         columns={"text": "text"},
         doc_type="book",
         lang="en",
@@ -93,7 +95,6 @@ DATASETS: dict[str, Dataset] = {
                 {13: 540_632_672},
             ),
         ),
-        reader="parquet",
         columns={"text": "text", "url": "url", "lang": "language", "lang_score": "language_score", "score": "score"},
         doc_type="web",
     ),
@@ -112,7 +113,6 @@ DATASETS: dict[str, Dataset] = {
                 {0: 420_296_449},
             ),
         ),
-        reader="parquet",
         columns={"text": "text", "url": "url", "title": "title"},
         doc_type="wiki",
         lang="en",
@@ -131,7 +131,6 @@ DATASETS: dict[str, Dataset] = {
                 {0: 156_885_218},
             ),
         ),
-        reader="parquet",
         columns={"text": "text", "url": "url", "title": "title"},
         doc_type="wiki",
         lang="en",
@@ -139,8 +138,8 @@ DATASETS: dict[str, Dataset] = {
     # 95 files, 83 GB packed, by several users of this version; its own listing was not seen. Files of one language lie together.
     "stack-edu": Dataset(
         title="The Stack v2, instructive part, only from repositories under licences of the Blue Oak Council's list (Common Pile)",
-        licence="of each document",
-        licence_evidence="column metadata.license, detected by the makers of The Stack v2; their page warns of errors",
+        licence="unknown",
+        licence_evidence="column metadata.license of each, detected by the makers of The Stack v2; their page warns of errors",
         home=f"{HUB}/common-pile/stackv2_edu_filtered",
         files=(
             Files(
@@ -149,7 +148,6 @@ DATASETS: dict[str, Dataset] = {
                 95,
             ),
         ),
-        reader="json_lines",
         columns={"text": "text", "licence": "metadata.license", "host": "metadata.repo_name", "title": "metadata.path"},
         doc_type="code",
     ),
@@ -167,7 +165,6 @@ DATASETS: dict[str, Dataset] = {
                 15,
             ),
         ),
-        reader="json_lines",
         columns={
             "text": "text",
             "url": "metadata.url",

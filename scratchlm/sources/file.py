@@ -4,7 +4,7 @@ A reader never sees where bytes lie: a folder, an object store and an archive al
 one document at a time, and answers every fault with a ``Dropped`` of its own, so that one bad record never costs the records around it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal
 
@@ -41,6 +41,8 @@ class Reading:
     """Of web pages: trafilatura, or resiliparse at eight times the speed."""
     usual: int = 6_000
     """Characters of the pieces that a long plain text is cut into."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Of rows of tables: our column by theirs, where a dot leads into a nested one; empty: the usual names."""
     limits: Limits = field(default_factory=Limits)
     at: Callable[[str], bool] = lambda locator: True
     """Told the locator of each record before it is read; False means: a worker died on it twice, leave it out."""

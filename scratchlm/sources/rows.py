@@ -1,9 +1,10 @@
 """Tables and lists of records with a column of text: JSON lines, JSON, Parquet, CSV and TSV; each row is a document.
 
-A broken row is dropped alone; a file without a column ``text`` or ``content`` as a whole.
+A broken row is dropped alone; a file without a column of text (``text``, ``content``, or the one that is named) as a whole.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,11 @@ from scratchlm.sources.texts import lines, opened
 
 TEXT_COLUMNS = ("text", "content")
 COLUMNS = ("title", "url", "licence", "lang", "published_at")
-"""Columns that are kept as facts when they hold text."""
+"""Columns that are kept as facts when they hold text and no other columns are named."""
+NUMBERS = ("lang_score", "score")
+"""Facts that are numbers."""
+NAMED = ("text", "host", *COLUMNS, *NUMBERS)
+"""Columns that others may be named for."""
 LONGEST_ROW = 24_000_000
 """Characters of one row of JSON; as empty objects these would be 500 MB in memory."""
 BLOCK = 16 * 2**20
@@ -62,10 +67,10 @@ def parquet(file: Input, reading: Reading) -> Found:
         try:
             # The footer is read first, to know which column is to stay a dictionary instead of one copy per row.
             schema = pq.ParquetFile(stream).schema_arrow
-            wanted = _columns([field.name for field in schema if _is_text(field.type)], schema.names)
+            wanted = _columns([field.name for field in schema if _is_text(field.type)], schema.names, reading.columns)
             stream.seek(0)
-            table = pq.ParquetFile(stream, read_dictionary=wanted[:1], buffer_size=2**20)
-            batches = table.iter_batches(batch_size=256, columns=wanted, use_threads=False)
+            table = pq.ParquetFile(stream, read_dictionary=[wanted["text"]], buffer_size=2**20)
+            batches = table.iter_batches(batch_size=256, columns=_present(wanted, schema.names), use_threads=False)
             yield from _taken(take, _rows(batches))
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise Unreadable(f"no Parquet: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
@@ -90,7 +95,7 @@ def separated(file: Input, reading: Reading) -> Found:
         with _utf8(file, reading) as stream:
             names = csv.open_csv(stream, portions, split).schema.names
         wrong.clear()
-        wanted = _columns(names, names)
+        wanted = _present(_columns(names, names, reading.columns), names)
         convert = csv.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()))
         with _utf8(file, reading) as stream:
             yield from _taken(take, _rows(csv.open_csv(stream, portions, split, convert)))
@@ -106,7 +111,7 @@ class _Taker:
 
     def __init__(self, file: Input, reading: Reading, mime: str) -> None:
         self._file, self._reading, self._mime = file, reading, mime
-        self._column = ""
+        self._columns: dict[str, str] = {}
         self._budget = Budget(reading.limits, file.size)
 
     def __call__(self, number: int, row: Row | None, shown: str = "") -> Document | Dropped:
@@ -114,20 +119,23 @@ class _Taker:
         if not self._reading.at(f"{file.name}#{number}"):
             return file.refuse(inside, "quarantined", "reading it failed twice")
         if row is None:
-            if not self._column and number > MOST_WRONG:
+            if not self._columns and number > MOST_WRONG:
                 raise Unreadable(f"none of its first {MOST_WRONG} records is a JSON object")
             return file.refuse(inside, "no JSON object", f"record {number} is no JSON object", excerpt=shown)
-        self._column = self._column or _columns(list(row), list(row))[0]
-        text = _sound(row.get(self._column))
+        columns = self._columns = self._columns or _columns(list(row), list(row), self._reading.columns)
+        text = _sound(_nested(row, columns["text"]))
         if not text.strip():
-            return file.refuse(inside, "nothing in it", f"its column '{self._column}' holds no text")
+            return file.refuse(inside, "nothing in it", f"its column '{columns['text']}' holds no text")
         if len(text) > most:
             reason = f"more than {most:,} characters"
             return file.refuse(inside, "too large", reason, value=len(text), threshold=most, excerpt=text)
         self._budget.spend(len(text))
-        known = {name: value for name in COLUMNS if (value := _sound(row.get(name)))}
+        said = {name: _nested(row, place) for name, place in columns.items() if name != "text"}
+        known: dict[str, str | int | float | None] = {
+            name: fact for name, value in said.items() if (fact := _fact(name, value)) is not None
+        }
         own = {"doc_type": "rows", "mime": self._mime, "extractor": "row", "raw_bytes": len(text.encode("utf-8"))}
-        host = {"host": host} if (host := _host(known.get("url", ""))) else {}
+        host = {"host": host} if (host := _host(str(known.get("url", "")))) else {}
         return file.document(inside, text, own | host | known)
 
 
@@ -174,13 +182,37 @@ def _is_text(kind: Any) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def _columns(names: Sequence[Any], all_names: Sequence[Any]) -> list[str]:
-    """The column of the text, then those of facts; Unreadable when none of ``names`` is a text."""
-    text = next((name for name in TEXT_COLUMNS if name in names), "")
-    if not text:
+def _columns(names: Sequence[Any], all_names: Sequence[Any], named: Mapping[str, str]) -> dict[str, str]:
+    """Our column by theirs; Unreadable when there is no ``text`` among ``names``, the columns that may be one."""
+    usual = next((name for name in TEXT_COLUMNS if name in names), "")
+    columns = named or {"text": usual} | {name: name for name in COLUMNS}
+    if not (named["text"].partition(".")[0] in all_names if named else usual):
+        wanted = f"'{named['text']}'" if named else "'text' or 'content'"
         found = ", ".join(sorted(str(name)[:40] for name in all_names)[:8]) or "none"
-        raise Unreadable(f"no column 'text' or 'content' that holds text (columns: {found})")
-    return [text, *(name for name in COLUMNS if name in names)]
+        raise Unreadable(f"no column {wanted} that holds text (columns: {found})")
+    return dict(columns)
+
+
+def _present(columns: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """The columns of a table that are to be read."""
+    return sorted({place.partition(".")[0] for place in columns.values()}.intersection(names))
+
+
+def _nested(row: Row, place: str) -> Any:
+    """The value at ``a`` or ``a.b.c``; None where a part of the way is missing."""
+    if place in row:
+        return row[place]
+    value: Any = row
+    for name in place.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _fact(name: str, value: Any) -> str | float | None:
+    """A value as the fact ``name``; None where it is none. The first of a list of names stands for it."""
+    if name in NUMBERS:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    return _sound(value[0] if isinstance(value, list) and value else value) or None
 
 
 def _object(line: str) -> Row | None:

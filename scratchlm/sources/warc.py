@@ -1,4 +1,4 @@
-"""WARC and WET files: each page that was fetched as a document, every other record with the reason why it is none.
+"""WARC and WET files: each page that was fetched as a document, every other answer with the reason why it is none.
 
 The locator of a document is ``NAME#OFFSET``: the byte in the *unpacked* stream where its record starts, whatever the file is packed in.
 """
@@ -29,8 +29,8 @@ OTHERS = {
 LOOKED_AT = 4096
 LONGEST_HEAD = 256 * 1024
 """Bytes of the header of an HTTP response."""
-ODD = {"request", "metadata", "warcinfo"}
-"""Records about others; they hold no page."""
+ABOUT = {"request", "metadata", "warcinfo"}
+"""Records about others; they are passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,14 @@ class Payload:
 
 
 def read(file: Input, reading: Reading) -> Found:
-    """One document or one ``Dropped`` for each record; behind a break one more that says how far the file was read."""
+    """One document or one ``Dropped`` for each answer; behind a break one more that says how far the file was read."""
     file, _ = unpacked(file, reading.limits)
     with file.open() as stream:
         frames = Frames(stream, reading.limits.record_bytes)
         count = 0
         for count, frame in enumerate(frames, start=1):  # noqa: B007 - told behind a break
-            yield _answer(file, frame, reading)
+            if (answer := _answer(file, frame, reading)) is not None:
+                yield answer
         if frames.broken is not None:
             rule = frames.broken.rule if isinstance(frames.broken, Refused) else "unreadable"
             if rule == "bomb":
@@ -79,19 +80,20 @@ def reopen(file: Input, inside: str, reading: Reading | None = None) -> Document
     return found if isinstance(found, Document) else None
 
 
-def _answer(file: Input, frame: Frame, reading: Reading) -> Document | Dropped:
-    """What becomes of a record."""
+def _answer(file: Input, frame: Frame, reading: Reading) -> Document | Dropped | None:
+    """What becomes of a record; None when it is about another one."""
     inside = str(frame.offset)
     if not frame.head or frame.fault == "too large":
         value = frame.length if frame.fault == "too large" else None
         return file.refuse(inside, frame.fault, frame.note, value=value, threshold=reading.limits.record_bytes if value else None)
+    if not reading.at(f"{file.name}#{inside}"):
+        return file.refuse(inside, "quarantined", "reading it failed twice")
     try:
         fields, payload = _payload(frame, reading.limits.record_bytes)
-        refusal = _refusal(fields, payload)
-        if refusal:
+        if fields.get("warc-type") in ABOUT:
+            return None
+        if refusal := _refusal(fields, payload):
             return file.refuse(inside, *refusal, value=payload.status if refusal[0] == "status" else None)
-        if not reading.at(f"{file.name}#{inside}"):
-            return file.refuse(inside, "quarantined", "reading it failed twice")
         return _document(file, frame, fields, payload, reading)
     except Refused as fault:
         return file.refuse(inside, fault.rule, str(fault))
@@ -135,8 +137,6 @@ def _type(value: str) -> str:
 def _refusal(fields: dict[str, str], payload: Payload) -> tuple[str, str] | None:
     """Rule and reason for a record that holds no page; None when it may."""
     kind = fields.get("warc-type", "")
-    if kind in ODD:
-        return "no page", f"a {kind} record is about other records"
     if kind == "revisit":
         return "revisit", "the page is the same as at an earlier visit"
     if kind not in ("response", "resource", "conversion"):

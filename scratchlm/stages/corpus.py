@@ -21,6 +21,7 @@ from scratchlm.corpus.funnel import Funnel, report
 from scratchlm.corpus.lines import LineRules
 from scratchlm.corpus.mix import MixConfig
 from scratchlm.corpus.pii_contacts import REGIONS
+from scratchlm.corpus.reading import Place
 from scratchlm.corpus.road import Choices, Gathered, Road, gather
 from scratchlm.corpus.split import SPLITS
 from scratchlm.corpus.substrings import PassageRules
@@ -34,6 +35,9 @@ from scratchlm.units import storage
 from scratchlm.units.engine import Engine
 from scratchlm.units.unit import Unit
 
+Named = Literal["text", "title", "url", "host", "licence", "lang", "lang_score", "score", "published_at"]
+"""What the columns of a table may be named for."""
+
 
 class Extra(Settings):
     """A source beside ``data``: a folder here or in a store, a crawl, or a public data set. One of the three is given."""
@@ -44,6 +48,12 @@ class Extra(Settings):
     crawl: CrawlConfig | None = None
     dataset: str | None = None
     """A row of DATASETS; it is downloaded once."""
+    files: int | None = Field(default=None, ge=1)
+    """Of a dataset, only so many of its files, the first ones."""
+    previous: str | None = None
+    """Of a crawl, the folder of an earlier one: its pages are asked for on condition that they have changed, and read as NAME-earlier."""
+    columns: dict[Named, str] = Field(default_factory=dict)
+    """Of tables in the folder, our column by theirs: {"text": "body", "url": "meta.source"}."""
     licence: str | None = None
     """Of documents that bring none of their own, as an SPDX name."""
 
@@ -51,6 +61,8 @@ class Extra(Settings):
     def _is_one(self) -> "Extra":
         if sum(given is not None for given in (self.folder, self.crawl, self.dataset)) != 1:
             raise ValueError("give one of folder, crawl and dataset")
+        if self.columns and "text" not in self.columns:
+            raise ValueError("columns: name the one that is the text, too")
         return self
 
 
@@ -81,6 +93,8 @@ class Config(Settings):
 
     data: str | None = None
     """Folder or URL (s3://bucket/folder) of files of any kind in READERS; None: the documentation of the installed Python."""
+    columns: dict[Named, str] = Field(default_factory=dict)
+    """Of tables in it, our column by theirs, a dot leads into a nested one: {"text": "body", "title": "meta.name"}; empty: by name."""
     more: tuple[Extra, ...] = ()
     """Sources beside it."""
     packages: tuple[str, ...] = PACKAGES
@@ -141,30 +155,34 @@ def look(config: Config, road: Road, fetched: Path, journal: Journal) -> tuple[l
         versions = python_docs.versions(config.packages)
         units.append(road.unit("read", "reading:python", [], packages=list(config.packages), versions=versions))
         prints.append(versions)
-    places = [reading.place("folder", config.data)] if config.data is not None else []
-    places += [replace(reading.place(extra.name, fetch(extra, fetched, journal)), licence=extra.licence) for extra in config.more]
-    for place in places:
-        settings = Reading(extraction=config.extraction, usual=place.usual)
-        units += reading.plan(road, place, settings)
-        prints.append([place.source, place.licence, reading.digest_of(place)])
+    places = [replace(reading.place("folder", config.data), columns=config.columns)] if config.data is not None else []
+    for place in [*places, *(place for extra in config.more for place in found(extra, fetched / extra.name, journal))]:
+        units += reading.plan(road, place, Reading(extraction=config.extraction))
+        prints.append([place.source, dict(place.columns), dict(place.facts), reading.digest_of(place)])
     return units, prints
 
 
-def fetch(extra: Extra, fetched: Path, journal: Journal) -> str:
-    """The folder of a source, filled from the web where it lies there."""
-    if extra.folder is not None:
-        return extra.folder
-    target = fetched / extra.name
+def found(extra: Extra, target: Path, journal: Journal) -> list[Place]:
+    """Where the files of a source lie; a crawl and a public data set are first fetched into ``target``."""
 
     def progress(label: str, done: int, total: int) -> None:
         journal.progress(label, done, total, "pages" if extra.crawl else "bytes")
 
+    facts = {"licence": extra.licence} if extra.licence else {}
     if extra.crawl is not None:
-        if not crawl.run(extra.crawl, target, progress=progress):
+        previous = Path(extra.previous) if extra.previous else None
+        pages = crawl.run(extra.crawl, target, previous=previous, progress=progress)
+        if not pages:
             raise DataError(f"{extra.name}: the crawl found no page. {target}/crawl.jsonl tells what every address answered.")
-    elif extra.dataset is not None:
-        datasets.fetch(extra.dataset, target, progress=progress)
-    return str(target)
+        places = [(extra.name, target, pages), *([(f"{extra.name}-earlier", previous, crawl.pages_in(previous))] if previous else [])]
+        return [replace(reading.place(name, str(root), [path.name for path in paths]), facts=facts) for name, root, paths in places]
+    if extra.dataset is not None:
+        paths = datasets.fetch(extra.dataset, target, most_files=extra.files, progress=progress)
+        row = datasets.DATASETS[extra.dataset]
+        names = [path.relative_to(target).as_posix() for path in paths]
+        return [replace(reading.place(extra.name, str(target), names), columns=row.columns, facts=row.facts() | facts)]
+    assert extra.folder is not None, "one of the three is given"
+    return [replace(reading.place(extra.name, extra.folder), columns=extra.columns, facts=facts)]
 
 
 def make(config: Config, out: Draft, work: tuple[Road, list[Unit]], journal: Journal) -> None:
@@ -262,7 +280,8 @@ def tell(config: Config, out: Draft, gathered: Gathered, choices: Choices) -> di
 
 def named(config: Config) -> str:
     """The source's name for a reader."""
-    return config.data or "the documentation of the installed Python"
+    extra = [source.name for source in config.more]
+    return ", ".join([*([config.data] if config.data else []), *extra]) or "the documentation of the installed Python"
 
 
 def check(config: Config, facts: Mapping[str, Any]) -> None:
