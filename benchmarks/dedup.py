@@ -3,17 +3,14 @@
     python -m benchmarks.dedup [--texts FOLDER] [--datatrove PYTHON] [--documents 20000]
 
 Signatures per second of processor time on one core: this project's, its numpy reference's and, given an interpreter that has it,
-datatrove's, from the same texts in the same run. Then what becomes of planted copies, and the memory of each step for one and for ten
-times the input, each in a process of its own.
+datatrove's, from the same texts in the same run. Then what becomes of planted copies. Memory is measured by ``corpus_memory``.
 """
 
 import argparse
 import json
 import platform
 import random
-import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -21,18 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from scratchlm.corpus import copies, lines, minhash, places, substrings
+from scratchlm.corpus import copies, minhash, places
 
 CHARACTERS = 5_500
 """Of a document cut from a book."""
 RATES = (0.01, 0.05, 0.10, 0.20)
 LEAST = 0.8
 BUCKETS = 16
-BATCH, ROWS = 1000, 100
-"""Documents in memory at once; and for each, rows of those steps that see no text (settling holds 25 bytes for a row, and is meant to)."""
-BATCHED = ("signatures", "line counts", "passages")
 DATATROVE = """
 import importlib.metadata, json, sys, tempfile, time
 from datatrove.data import Document
@@ -100,13 +93,14 @@ def dropped(texts: Sequence[str]) -> dict[int, int]:
     """Which text goes in favour of which, through all steps."""
     total, nothing = len(texts), np.zeros(len(texts), np.bool_)
     signatures, enough = minhash.sign([minhash.substance(text) for text in texts])
-    rows = copies.banded(signatures, enough, np.arange(total), np.zeros(total, np.uint64))
-    bucket = places.bucket_of(rows["key"].to_numpy(), BUCKETS)
-    parts = (rows.filter(pa.array(bucket == number)) for number in range(BUCKETS))
-    found = [copies.links(part, lambda at: signatures[at], least=LEAST, held_out=nothing)[0] for part in parts]
-    links = copies.joined(found)
-    result = copies.settle(lambda: [links], total, spared=nothing)
-    return dict(zip(result.place.tolist(), result.of.tolist(), strict=True))
+    own = pa.table({"scope": np.zeros(total, np.uint64), "place": np.arange(total), "pinned": nothing, "held_out": nothing})
+    own = own.append_column("brief", copies.packed(minhash.brief(signatures))).filter(pa.array(enough))
+    keys = minhash.band_keys(signatures[enough]).ravel()
+    bucket = places.bucket_of(keys, BUCKETS)
+    parts = (copies.band_rows(own, keys, np.flatnonzero(bucket == number)) for number in range(BUCKETS))
+    links = copies.joined([copies.links(part, near=LEAST, held_out=LEAST)[0] for part in parts])
+    result = pa.concat_tables(copies.settle([links], total))
+    return dict(zip(result["place"].to_pylist(), result["of"].to_pylist(), strict=True))
 
 
 def planted(count: int = 2000, copied: int = 400, words: int = 400) -> None:
@@ -125,61 +119,18 @@ def planted(count: int = 2000, copied: int = 400, words: int = 400) -> None:
         print(f"{rate:6.0%} {true.mean():15.3f} {above.sum():21} {recall} {found[~above].sum():16} {wrong:20}")
 
 
-def work(step: str, size: int) -> None:
-    """One step for ``size`` documents, as its unit does it: in batches, buckets or shards of one size."""
-    nothing = np.zeros(size * ROWS, np.bool_)
-    for low in range(0, size, BATCH):
-        stories = [" ".join(story(900, low + number)) for number in range(min(BATCH, size - low))] if step in BATCHED else []
-        if step == "signatures":
-            minhash.sign(stories)
-        elif step == "line counts":
-            lines.counted(["host"] * len(stories), stories, [None] * len(stories), lines.LineRules())
-        elif step == "passages":
-            substrings.passages(stories, [None] * len(stories))
-        elif step == "links":
-            signatures = np.random.default_rng(low).integers(0, 2**32, (BATCH * 10, minhash.SLOTS), dtype=np.uint32)
-            signed = np.ones(len(signatures), np.bool_)
-            rows = copies.banded(signatures, signed, np.arange(len(signed)), np.zeros(len(signed), np.uint64))
-            copies.links(rows, lambda at, own=signatures: own[at], least=LEAST, held_out=~signed)
-    if step == "settling":
-        links = pa.table([np.arange(1, len(nothing)), np.arange(len(nothing) - 1), np.full(len(nothing) - 1, 0.9)], schema=copies.LINKS)
-        copies.settle(lambda: [links.slice(low, 50_000) for low in range(0, len(nothing), 50_000)], len(nothing), spared=nothing)
-    if step == "places":
-        with tempfile.TemporaryDirectory() as folder:
-            for low in range(0, len(nothing), ROWS * BATCH):
-                ids = [f"{number:032x}" for number in range(low, min(low + ROWS * BATCH, len(nothing)))]
-                pq.write_table(pa.table({"doc_id": ids, "score": np.random.default_rng(low).random(len(ids))}), f"{folder}/{low}.parquet")
-            places.order(sorted(map(str, Path(folder).glob("*.parquet"))), lambda name: Path(folder) / name, ("score",), memory_mb=300)
-
-
-def memory(size: int) -> None:
-    """The growth of each step for one and for ten times the input, each in a process of its own."""
-    print("\nmemory, MB       input   ten times the input")
-    for step in ("signatures", "line counts", "links", "passages", "places", "settling"):
-        command = [sys.executable, "-m", "benchmarks.dedup", "--peak", step, "--documents"]
-        told = [subprocess.run([*command, str(n)], check=True, capture_output=True, text=True).stdout for n in (size, 10 * size)]
-        print(f"{step:14} {int(told[0]) / 2**20:7.0f} {int(told[1]) / 2**20:21.0f}")
-
-
 def main() -> None:
-    """Print the three tables, or the one number that a process of its own is asked for."""
+    """Print the two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=Path, default=Path(__file__).parent.parent.parent / "shared/data/novels")
     parser.add_argument("--datatrove", type=Path, help="an interpreter whose environment has datatrove")
     parser.add_argument("--documents", type=int, default=20_000)
-    parser.add_argument("--peak", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.peak:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        work(asked.peak, asked.documents)
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
-        return
     texts = documents(asked.texts, asked.documents)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     print(f"{platform.platform()}, Python {platform.python_version()}, commit {commit}: {len(texts)} documents from {asked.texts}")
     speed(texts, asked.datatrove)
     planted()
-    memory(max(BATCH, asked.documents // 10))
 
 
 if __name__ == "__main__":

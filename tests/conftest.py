@@ -1,5 +1,6 @@
 """Options of the test run, and what several files of tests stand on: real data, an object store on this machine."""
 
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     }
     for name, value in told.items():
         monkeypatch.setenv(name, value)
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", b"").close()  # what an earlier test stored is kept in this process
     s3fs.S3FileSystem.clear_instance_cache()
     s3fs.S3FileSystem().mkdir("texts")
     yield "s3://texts/run"

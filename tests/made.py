@@ -1,7 +1,11 @@
 """Files of every kind, made on the spot: as small as their formats allow."""
 
+import base64
+import bz2
+import gzip
 import io
 import json
+import lzma
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import zstandard
 
 from scratchlm.core.records import Document
 from scratchlm.sources.dispatch import documents_of
@@ -148,7 +153,45 @@ def parquet(rows: Sequence[Mapping[str, Any]], **options: Any) -> bytes:
     return out.getvalue()
 
 
+def warc(*records: tuple[str, str, bytes]) -> bytes:
+    """A WARC file; each record is its type, the type of what it holds, and that."""
+    written = b""
+    for number, (kind, mime, body) in enumerate(records):
+        if kind == "response":
+            mime, body = "application/http", b"HTTP/1.1 200 OK\r\nContent-Type: " + mime.encode() + b"\r\n\r\n" + body
+        head = f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Target-URI: http://harbour.example/{number}\r\n"
+        head += f"Content-Type: {mime}\r\nContent-Length: {len(body)}\r\n\r\n"
+        written += head.encode() + body + b"\r\n\r\n"
+    return written
+
+
+def lz4(data: bytes) -> bytes:
+    """One frame."""
+    from fastwarc.stream_io import Lz4Writer
+
+    out = io.BytesIO()
+    writer = Lz4Writer(out)
+    writer.write(data)
+    writer.close()
+    return out.getvalue()
+
+
+PACKS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+    ".lz4": lz4,
+}
+"""What packs a file, by the ending that it then gets."""
+
 WORDS = "It was a bright cold day, and the clocks were striking. "
+SEVENZIP = (
+    "N3q8ryccAARqGrRq6AAAAAAAAAAVAAAAAAAAAMHokO/gAJIAgF0AHhwJ52cusd3N5zcOPNOkmudX/lrCVBmaBoqZxQKx6B90lTJGWTTtGVZ/EIi5p9W27SsMFAGPW02L4HOm"
+    "Mw3CVq2JQoPi0NtqJFerN254w3QTj9ABuZ4dUmXu3QC9ymXMl28roGTq5pdj22BQaPHXsl9Q8sSEhcMkgQVXpYqiHwAA4ABcAFhdAACBMweuD9Uv1NMWbCcB4O7TS0H0r1kW"
+    "ZbbK/UG09lGe4SzXeYIq6O7lhL69HcbWwSaW/VJ7pI9Sejns7ki6aG+N/fa/Pr4nBsY2BMZHelvIMN1s8o4AAAAAFwaAiAEJYAAHCwEAASEhARgMXQAA"
+)
+"""A Posts.xml with one question, as py7zr packs it; it would write the hour into it, too."""
 SAMPLES: dict[str, Callable[[], bytes]] = {
     "a.txt": lambda: ("CHAPTER I\n\n" + WORDS * 8 + "\n\n").encode() * 60,
     "a.md": lambda: f"# A title\n\n{WORDS}\n\n- one\n- two\n".encode(),
@@ -169,6 +212,17 @@ SAMPLES: dict[str, Callable[[], bytes]] = {
         f"<mediawiki><page><title>T</title><ns>0</ns><id>1</id><revision><id>2</id><text>{WORDS}</text></revision></page></mediawiki>".encode()
     ),
     "Posts.xml": lambda: f'<posts><row Id="1" PostTypeId="1" Score="2" Title="Q" Body="&lt;p&gt;{WORDS}&lt;/p&gt;" /></posts>'.encode(),
+    "a.warc": lambda: warc(
+        *[("response", "text/html", f"<html><body><h1>Head {n}</h1><p>{WORDS * (n + 5)}</p></body></html>".encode()) for n in range(3)],
+        ("response", "application/pdf", SAMPLES["a.pdf"]()),
+    ),
+    "a.wet.gz": lambda: gzip.compress(warc(*[("conversion", "text/plain", f"{WORDS * 3}{n}".encode()) for n in range(3)])),
+    "a.7z": lambda: base64.b64decode(SEVENZIP),
+    "b.txt": lambda: f"{WORDS}\n€ and é\n".encode("utf-16"),
+    "c.txt": lambda: ("Смотритель маяка каждый вечер спускался в гавань и считал лодки. " * 9).encode("cp1251"),
+    "d.txt.lz4": lambda: lz4(f"{WORDS * 40}\n".encode() * 9),
+    "e.jsonl.zst": lambda: PACKS[".zst"](SAMPLES["a.jsonl"]()),
+    "f.md.xz": lambda: PACKS[".xz"](SAMPLES["a.md"]()),
     "a.zip": lambda: zipped({"x/one.txt": WORDS, "two.jsonl": json.dumps({"text": WORDS + "2"}), "deep.zip": zipped({"in.txt": "inside"})}),
     "a.tar": lambda: tarred({"x/one.txt": WORDS, "b.zip": zipped({"in.txt": "inside a zip"})}),
 }

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unicodedata import category, normalize
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,8 @@ from scratchlm.core.errors import ArtifactError, DataError
 from scratchlm.corpus import decontaminate, eval_sets
 from scratchlm.corpus.decontaminate import Hit, Index, Policy, refusal
 from scratchlm.corpus.eval_sets import EvalSet
-from scratchlm.corpus.word_hashes import grams, words_of
+from scratchlm.corpus.word_hashes import extended, grams, words_of
+from scratchlm.evals.tasks import fixed_questions
 
 LONG = "A baker has forty loaves of rye bread and sells three of them to each of his nine neighbours"
 SHORT = "Which small yellow bird sings before the rain comes?"
@@ -32,8 +34,25 @@ def said(text: str) -> list[tuple[str, str]]:
 def test_words_are_runs_of_letters_and_digits(text: str):
     words = words_of(text)
     assert all(start < end for start, end in zip(words.starts, words.ends, strict=True))
-    assert "".join(words.read()) == "".join(letter for letter in text if letter.isalnum())
-    assert all(word.isalnum() for word in words.read())
+    assert [letter for letter in "".join(words.read()) if letter.isalnum()] == [letter for letter in text if letter.isalnum()]
+    assert all(word[0].isalnum() and all(sign.isalnum() or category(sign) in ("Mn", "Mc") for sign in word) for word in words.read())
+    spans = [words.span(place, place) for place in range(len(words))]
+    assert [[sign for sign in text[start:end] if sign.isalnum()] for start, end in spans] == [
+        [sign for sign in word if sign.isalnum()] for word in words.read()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी में लिखा", ["हिन्दी", "में", "लिखा"]),
+        ("ex\u00adam\u200bple neigh-\n  bours well-known", ["example", "neighbours", "well", "known"]),
+        ("❤\ufe0f \u0301x 字\u0301字", ["x", "字\u0301", "字"]),
+        ("3-\n4 a-\n\nb", ["3", "4", "a", "b"]),
+    ],
+)
+def test_accents_and_vowel_signs_belong_to_words_and_what_is_not_seen_does_not(text: str, words: list[str]):
+    assert words_of(text).read() == words
 
 
 @given(st.lists(st.sampled_from(["a", "b", "ab", "é", "字"]), max_size=40), st.integers(1, 14))
@@ -44,6 +63,17 @@ def test_runs_of_words_have_one_hash_exactly_if_they_are_the_same(parts: list[st
     hashes = grams(words.hashes, n).tolist()
     assert len(hashes) == len(runs)
     assert len(set(zip(runs, hashes, strict=True))) == len(set(runs)) == len(set(hashes))
+
+
+@given(st.lists(st.sampled_from(["a", "b", "ab"]), max_size=30), st.integers(2, 6))
+@settings(max_examples=100)
+def test_longer_runs_made_from_shorter_ones_are_told_apart_too(parts: list[str], n: int):
+    hashes = runs = words_of(" ".join(parts)).hashes
+    for size in range(2, n + 1):
+        runs = extended(runs, hashes, size)
+    said = [tuple(parts[place : place + n]) for place in range(len(parts) - n + 1)]
+    assert len(runs) == len(said)
+    assert len(set(zip(said, runs.tolist(), strict=True))) == len(set(said)) == len(set(runs.tolist()))
 
 
 def test_words_hash_alike_wherever_they_stand_and_however_long_the_text():
@@ -93,6 +123,96 @@ def test_a_hash_that_lies_is_not_believed(tmp_path: Path):
     columns = INDEX.table.to_pydict() | {"text": [text.replace("baker", "butcher") for text in INDEX.table["text"].to_pylist()]}
     forged = Index(pa.table(columns, schema=decontaminate.SCHEMA))
     assert [hit.start for hit in forged.hits(LONG)] == []
+
+
+def found_in(items: list[list[str]], text: str) -> list[tuple[str, str]]:
+    return [(hit.item, text[hit.start : hit.end]) for hit in Index.build([EvalSet("own", items)]).hits(text)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "How much is 88+76?",
+        f"{FILLER}how much is 88 + 76? {FILLER}",
+        "| How much is 88+76? | 164 |",
+        "He asked: “How much is 88+76?”",
+        "1. How much\nis 88+76?\n2. How much is 3-2?",
+    ],
+)
+def test_a_question_of_few_words_is_found_where_it_stands_by_itself(text: str):
+    ((item, found),) = found_in([["How much is 88+76?"]], text)
+    assert (item, "".join(found.lower().split())) == ("0", "howmuchis88+76")
+
+
+@pytest.mark.parametrize(
+    "text", ["How much is 88-76?", "How much is 88+761?", "Nobody knows how much is 88+76 and why", "how much is 88", "How much is 8.8+76?"]
+)
+def test_a_question_of_few_words_is_not_found_within_a_sentence_or_with_other_signs(text: str):
+    assert found_in([["How much is 88+76?"]], text) == []
+
+
+def test_every_question_of_our_own_tasks_is_found():
+    asked = {name: questions for name, questions in fixed_questions().items() if questions}
+    index = Index.build([EvalSet(name, [[text] for text in questions]) for name, questions in asked.items()])
+    for name, questions in asked.items():
+        assert index.coverage()[name].nothing == 0
+        page = "\n".join(f"Q: {text}\nA: who knows?" for text in questions[:50])
+        assert {hit.item for hit in index.hits(page)} == set(map(str, range(50)))
+
+
+def test_a_sum_is_told_by_its_signs():
+    sums = [["25-759=", "25-759= -734", "-734"], ["17*94=", "17*94= 1598", "1598"]]
+    assert [item for item, _ in found_in(sums, "17*94=\nSee pp. 25-759.\n25 759\n25-759=-734\n-734\n")] == ["1", "0"]
+
+
+def test_all_short_texts_of_an_item_are_found_whole():
+    copa = [
+        "The man broke his toe, because",
+        "The man broke his toe, because he dropped a hammer on his foot.",
+        "he dropped a hammer on his foot.",
+    ]
+    assert found_in([copa], f"{FILLER}The man broke his toe because he dropped a hammer on his foot, they say.") == [
+        ("0", "The man broke his toe because he dropped a hammer on his foot")
+    ]
+    assert found_in([copa], "Then he dropped a hammer on his foot again.") == [("0", "he dropped a hammer on his foot")]
+    assert found_in([["Why so?", "Why so? Because.", "Because."]], "Why so? Because.\nBecause.") == []
+
+
+def test_a_passage_that_many_questions_are_about_is_found():
+    passage = " ".join(f"word{number}" for number in range(40))
+    items = [[passage, f"What of {n}?", f"{passage} yes it is {n}", f"What of {n}? yes it is {n}", f"yes it is {n}"] for n in range(12)]
+    assert {item for item, _ in found_in(items, f"{FILLER} {passage.upper()}")} == set(map(str, range(12)))
+
+
+def test_what_one_set_repeats_is_an_item_of_another():
+    frame = "choose the one right answer to the question that follows from the list below it and"
+    framed = EvalSet("framed", [[f"{frame} {word * 3}"] for word in map(chr, range(97, 117))])
+    hits = Index.build([framed, EvalSet("other", [[frame]])]).hits(f"Now {frame} so on")
+    assert {hit.set for hit in hits} == {"other"}
+
+
+def test_a_short_text_that_many_items_share_is_no_item():
+    items = [["Which one of these is right?", f"Which one of these is right? {'abc'[n % 3] * n}", f"{'abc'[n % 3] * n}"] for n in range(12)]
+    assert found_in(items, "Which one of these is right?") == []
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        LONG.replace("neighbours", "neigh-\nbours"),
+        LONG.replace("forty", "for\u00adty").replace("bread", "br\u200bead"),
+        LONG.replace("loaves", "loaves\u200d"),
+    ],
+)
+def test_hyphens_and_signs_that_are_not_seen_make_no_difference_on_either_side(written: str):
+    assert [found for _, found in found_in([[LONG]], FILLER + written)] == [written]
+    assert [found for _, found in found_in([[written]], FILLER + LONG)] == [LONG]
+
+
+def test_questions_are_normalised_as_documents_are():
+    text = LONG.replace("baker", "café").replace("rye", "naïve")
+    for form in ("NFC", "NFD"):
+        assert [found for _, found in found_in([[normalize(form, text)]], text)] == [text]
 
 
 def test_phrasing_that_many_items_share_is_no_item():
@@ -159,6 +279,20 @@ def test_the_shape_of_a_file_is_guessed(row: dict, texts: list[str], tmp_path: P
     assert list(found.items[0]) == texts
 
 
+def test_a_byte_order_mark_is_no_part_of_a_question(tmp_path: Path):
+    (tmp_path / "riddles.jsonl").write_bytes(b'\xef\xbb\xbf{"question": "Why so?"}\n')
+    assert eval_sets.read(tmp_path / "riddles.jsonl").items == [["Why so?"]]
+
+
+def test_files_of_one_name_are_different_sets(tmp_path: Path):
+    for folder in ("a/x", "b/x", "b/y"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "test.jsonl").write_text('{"question": "Why so?"}\n')
+    (tmp_path / "addition.jsonl").write_text('{"question": "Why so?"}\n')
+    found = eval_sets.read_all([tmp_path / "a/x", tmp_path / "b/x", tmp_path / "b/y/test.jsonl", tmp_path, tmp_path], taken=["addition"])
+    assert [each.name for each in found] == ["a/x/test", "b/x/test", "y/test", f"{tmp_path.name}/addition"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -193,8 +327,8 @@ def test_every_real_set_is_read_and_most_of_its_items_can_be_found(real: tuple[I
     covered = index.coverage()
     assert {found.name: len(found.items) for found in sets} == {name: each.items for name, each in covered.items()}
     for name, each in covered.items():
-        # Sums such as "25-759=" have no words to be known by.
-        assert each.nothing <= (each.items if "arithmetic" in name else 0.2 * each.items), name
+        # Of PIQA eight goals such as "dresser" are too short.
+        assert each.nothing <= 0.01 * each.items, name
 
 
 def test_planted_items_are_found_in_novels_and_nothing_else_is(real: tuple[Index, list[EvalSet]], real_data: Path):
@@ -219,10 +353,10 @@ def test_a_copied_set_is_found_item_by_item(real: tuple[Index, list[EvalSet]]):
 
 
 def test_hits_come_from_left_to_right_whatever_the_order_of_the_sets(real: tuple[Index, list[EvalSet]]):
-    index, sets = real
-    text = " ".join(item[0] for found in sets for item in found.items[:3])
-    hits = index.hits(text)
+    few = [found for found in real[1] if found.name in ("copa", "svamp", "winograd_wsc")]
+    text = " ".join(item[0] for found in few for item in found.items[:3])
+    hits = Index.build(few).hits(text)
     assert [hit.start for hit in hits] == sorted(hit.start for hit in hits)
-    other = Index.build(sets[::-1]).hits(text)
+    other = Index.build(few[::-1]).hits(text)
     assert sorted(hits, key=repr) == sorted(other, key=repr)
     assert np.all(np.array([hit.end - hit.start for hit in hits]) > 0)

@@ -13,8 +13,11 @@ import pytest
 from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.errors import DataError, UsageError
 from scratchlm.core.journal import Event, Journal
-from scratchlm.corpus import road
+from scratchlm.core.records import Document
+from scratchlm.corpus import filters, road
+from scratchlm.corpus.beside import Quality
 from scratchlm.corpus.copies import CopyRules
+from scratchlm.corpus.filters import RULES
 from scratchlm.corpus.mix import MixConfig, Share
 from scratchlm.corpus.substrings import PassageRules
 from scratchlm.sources import record
@@ -236,3 +239,65 @@ def test_changed_code_makes_everything_anew(folder: Path, tmp_path: Path, monkey
     home.forget("corpus")
     corpus.run(config, home, Journal())
     assert set(before) < {path.name for path in (home.path / "units" / "read").iterdir()}
+
+
+def test_a_question_added_to_an_exam_or_a_host_to_a_list_makes_another_corpus(folder: Path, tmp_path: Path):
+    exam, hosts = tmp_path / "exam.jsonl", tmp_path / "hosts.txt"
+    exam.write_text(json.dumps({"question": "Who was it that lived in the old house on the hill for all of those long years?"}))
+    hosts.write_text("never.example\n")
+    (folder / "pages.jsonl").write_text(
+        "\n".join(json.dumps({"text": story(90 + n), "url": f"https://site{n}.example/"}) for n in range(3))
+    )
+    config = {"data": str(folder), "evals": (str(exam),), "blocklists": (str(hosts),)}
+    assert verdicts(built(tmp_path / "home", **config))["exam.txt"]["rule"] is None
+    exam.write_text(exam.read_text() + "\n" + json.dumps({"question": QUESTION}))
+    hosts.write_text("never.example\nsite1.example\n")
+    told = verdicts(built(tmp_path / "home", **config))
+    assert told["exam.txt"]["rule"] == "eval item"
+    assert {name: told[f"pages.jsonl#{name}"]["rule"] for name in (1, 2, 3)} == {1: None, 2: "blocked address", 3: None}
+
+
+def test_a_judge_of_quality_learns_from_two_folders_and_drops_what_is_like_the_second(folder: Path, tmp_path: Path):
+    def spam(number: int) -> str:
+        return "\n".join(f"BUY {number * k} NOW!!! click >> {k}{number} << $$$ {k * 7}" for k in range(20))
+
+    for name, of in (("good", story), ("bad", spam)):
+        (tmp_path / name).mkdir()
+        for number in range(30):
+            (tmp_path / name / f"{number}.txt").write_text(of(1000 + number))
+    for number in range(3):
+        (folder / f"spam{number}.txt").write_text("\n".join(f"BUY {k + number} NOW!!! click >> {k} << $$$ {k}" for k in range(30)))
+    rules = Quality(like=str(tmp_path / "good"), unlike=str(tmp_path / "bad"))
+    told = verdicts(built(tmp_path / "home", data=str(folder), quality=rules, copies=CopyRules(near=None)))
+    assert {told[f"spam{number}.txt"]["rule"] for number in range(3)} <= {"poor quality", *RULES}
+    assert {"poor quality" in told[f"spam{number}.txt"]["failing"] for number in range(3)} == {True}
+    assert [name for name, row in told.items() if row["rule"] == "poor quality" and name.startswith("story")] == []
+
+
+def test_mistakes_in_names_are_told_before_any_work(folder: Path, tmp_path: Path):
+    with pytest.raises(UsageError, match=r"corpus\.mix\.sources: no source 'folders'.*Did you mean 'folder'"):
+        built(tmp_path / "home", data=str(folder), mix=MixConfig(sources={"folders": Share(epochs=1)}))
+    extra = corpus.Extra(name="more", folder=str(folder))
+    with pytest.raises(ValueError, match="two sources are called 'more'"):
+        corpus.Config(more=(extra, extra))
+    with pytest.raises(ValueError, match="'folder' is what"):
+        corpus.Extra(name="folder", folder=str(folder))
+    with pytest.raises(DataError, match=r"absent\.txt: there is no such file"):
+        built(tmp_path / "home", data=str(folder), blocklists=(str(tmp_path / "absent.txt"),))
+    assert not (tmp_path / "home" / "units").exists()
+
+
+def test_a_document_that_kills_whoever_measures_it_is_left_out_alone(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    measure = filters.values
+
+    def values(document: Document, lang: str) -> dict[str, Any]:
+        if document.facts["locator"] == "story11.txt" and document.text:
+            raise RecursionError("too much of it")
+        return measure(document, lang)
+
+    monkeypatch.setattr(filters, "values", values)
+    made = built(tmp_path / "home", data=str(folder))
+    told = verdicts(made)
+    assert (told["story11.txt"]["stage"], told["story11.txt"]["rule"]) == ("measure", "quarantined")
+    assert told["story11.txt"]["n_chars"] == len(story(11))
+    assert [name for name, row in told.items() if row["rule"] == "quarantined"] == ["story11.txt"]

@@ -4,7 +4,7 @@ import gzip
 import json
 import math
 import random
-import re
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scratchlm.core.errors import DataError
+from scratchlm.core.errors import ArtifactError, DataError, UsageError
 from scratchlm.core.records import Document
 from scratchlm.corpus import blocklist, filters, gibberish, profiles
 from scratchlm.corpus.filters import RULES, failing, values
@@ -54,8 +54,8 @@ def test_the_rules_measure_what_datatrove_measures_in_novels(row: dict[str, Any]
     file = real_data / "novels" / row["file"]
     if not file.is_file():
         pytest.skip(f"{file}: not here")
-    plain = re.sub(r"[“”\"()]", "", file.read_text(encoding="utf-8")[row["start"] : row["end"]])
-    text = "\n".join(line.strip() for line in plain.split("\n")).strip()
+    passage = file.read_text(encoding="utf-8")[row["start"] : row["end"]]
+    text = "\n".join(line.strip() for line in passage.split("\n")).strip()
     assert disagreements(text, row["values"]) == {}
 
 
@@ -129,6 +129,91 @@ def test_a_rule_says_what_it_found_and_where_its_limit_is(rule: str, text: str):
     assert refused[rule].limit == limit
     assert refused[rule].value != limit
     assert "{" not in refused[rule].reason
+
+
+def test_a_closing_quote_is_no_end_of_a_line_to_fineweb():
+    assert values(document('He said: "No."\nHe went.\nWhy?”'), "en")["lines_without_end"] == pytest.approx(1 / 3)
+
+
+def test_c4_is_the_version_that_made_the_published_data():
+    found = values(document("One two three four five.\nOne two three four.\nIt was the dogs'"), "en")
+    assert (found["bad_lines"], found["open_lines"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+
+
+def test_an_override_adds_a_rule_wherever_it_can_be_judged():
+    menu = "Home\nAbout us\nThe whole of this line says something more than the others do."
+    assert "bad_lines" not in refused(document(menu), {"short_lines": 1})
+    for kind in ("web", "book", "code"):
+        assert "bad_lines" in refused(document(menu, kind), {"bad_lines": 0.3})
+    assert "open_lines" in refused(document("Home\nAbout", "book"), {"open_lines": 0.3})
+    assert "open_lines" not in refused(document("Home\nAbout", "code"), {"open_lines": 0.3})
+    assert "bad_lines" not in refused(document(menu), {"bad_lines": 0.3}, lang="fi")
+
+
+def test_an_override_can_be_for_one_profile():
+    menu = "Home.\nAbout us.\nThe end."
+    overrides = {"web.short_lines": 1.0, "short_lines": 0.5, "web/characters.too_few_characters": 5}
+    assert "short_lines" not in refused(document(menu), overrides)
+    assert "short_lines" in refused(document(menu, "book"), overrides)
+    assert refused(document("短い文章だ。"), overrides, lang="ja") == []
+    assert list(filters.limits(profiles.of(document(menu, "reference"), "en"), {"bad_lines": 0.3})) == [
+        "too_few_words", "too_few_letters", "bad_lines",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("short_line", r"no rule 'short_line'\. Did you mean 'short_lines'\?"),
+        ("wep.short_lines", r"no profile 'wep'\. Did you mean 'web'\?"),
+        ("web.short_line", r"no rule 'short_line'\. Did you mean 'short_lines'\?"),
+        ("web/characters.short_lines", r"web/characters\.short_lines: .* does not know the words of its texts"),
+        ("code.no_stop_words", r"code\.no_stop_words: the profile 'code' does not know the language,"),
+    ],
+)
+def test_a_threshold_for_nothing_is_answered_at_once(key: str, message: str):
+    filters.checked({"short_lines": 0.5, "web.bad_lines": 0.3, "pdf/characters.duplicate_lines": 0.1})
+    with pytest.raises(UsageError, match=message):
+        filters.checked({key: 0.5})
+
+
+BASE64 = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0"
+
+
+@pytest.mark.parametrize(
+    ("line", "least"),
+    [
+        (f'"{BASE64}",', 0.9),
+        (f"    b'{BASE64}'", 0.8),
+        ('"' + "\\u009f\\u2a1b\\u0041" * 9 + '",', 0.9),
+        (r"'\x1f\x8b\x08\x00\x9f\xc3\x41\x02\x7f'", 0.9),
+        ("# " + "-" * 76, 0.0),
+        ("# https://example.org/a/path/that/goes/on/and/on/and_has_long_names/in/it/until-the-end.html", 0.0),
+        ("def test_that_every_document_of_the_whole_corpus_is_measured_by_every_rule_once():", 0.0),
+    ],
+)
+def test_encoded_data_is_found_in_quotes_too(line: str, least: float):
+    found = values(document("\n".join([line] * 40), "code"), "und")["data_like"]
+    assert found >= least if least else found == 0
+
+
+def test_a_large_document_is_measured_in_bounded_memory_and_time():
+    words = " ".join(f"word{n * 7919 % 30_011}" for n in range(30_000))
+    text = "\n".join([words] * 25)  # 6 million characters
+    tracemalloc.start()
+    found = values(document(text, "book"), "en")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 400e6
+    assert found["too_few_words"] == pytest.approx(25 * 30_000, rel=0.01)
+    assert found["duplicate_10_gram"] > 0.5
+    assert found["words_too_long"] == pytest.approx(values(document(words, "book"), "en")["words_too_long"], rel=0.01)
+
+
+@pytest.mark.parametrize("code", ["en", "eng", "eng_Latn", "en_US", "EN", "en-US"])
+def test_a_language_has_the_same_rules_however_its_code_is_written(code: str):
+    assert profiles.of(document(PAGE), code).name == "web"
+    assert values(document(PAGE), code)["no_stop_words"] == values(document(PAGE), "en")["no_stop_words"] > 3
 
 
 @pytest.mark.parametrize(
@@ -243,6 +328,34 @@ def test_a_line_that_is_no_entry_is_named(tmp_path: Path):
     (tmp_path / "a.txt").write_text("example.org\n*.bad\n")
     with pytest.raises(DataError, match=r"a.txt:2: '\*.bad' is neither"):
         blocklist.read([tmp_path / "a.txt"])
+
+
+def test_the_addresses_of_a_file_of_hosts_are_passed_over(tmp_path: Path):
+    lines = [
+        "127.0.0.1 localhost", "255.255.255.255 broadcasthost", "fe80::1%lo0 localhost", "ff02::1\tip6-allnodes", "0.0.0.0 0.0.0.0",
+        "192.0.2.7 ads.example.net tracker.example.net  # two", "2001:db8::1 mirror.example.net", "192.0.2.9",
+    ]  # fmt: skip
+    (tmp_path / "hosts").write_text("\n".join(lines))
+    found = blocklist.read([tmp_path / "hosts"])
+    assert found.hosts == {"ads.example.net", "tracker.example.net", "mirror.example.net", "192.0.2.9"}
+    assert (found.paths, found.words) == ({}, frozenset())
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00example", gzip.compress(b"example.org")[:-9], b"\x1f\x8b\x08junk"])
+def test_a_blocklist_that_cannot_be_read_is_named(content: bytes | None, tmp_path: Path):
+    if content is not None:
+        (tmp_path / "list").write_bytes(content)
+    with pytest.raises(DataError, match=r"list: this blocklist cannot be read \(") as caught:
+        blocklist.read([tmp_path / "list"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_blocklist_comes_back_from_disk_as_it_was(tmp_path: Path):
+    (tmp_path / "list").write_text("example.org\nshop.net/forum\nshop.net/a\nCasino\n")
+    found = blocklist.read([tmp_path / "list"])
+    assert blocklist.Blocklist.load(found.save(tmp_path / "saved")) == found
+    with pytest.raises(ArtifactError, match="no blocklist"):
+        blocklist.Blocklist.load(tmp_path / "list")
 
 
 @given(st.text())

@@ -1,12 +1,20 @@
 """Which language a text is in, and what is said when nobody can tell."""
 
+import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scratchlm.corpus.language import LANGUAGES, UNKNOWN, identify, sampled
+from scratchlm.core.errors import UsageError
+from scratchlm.core.records import Document
+from scratchlm.corpus import blocklist, filters, steps
+from scratchlm.corpus.language import LANGUAGES, TWO_LETTERS, UNKNOWN, canonical, checked, identify, sampled
+from scratchlm.corpus.schema import ATTRIBUTES, MEASURE
+from scratchlm.sources import html
 
 SENTENCES = {
     "en": "The miller had a mill by the river, and every spring the water came up to the door.",
@@ -29,6 +37,30 @@ def test_a_sentence_is_enough(lang: str):
     found, probability = identify(SENTENCES[lang])
     assert found == lang
     assert 0.4 < probability <= 1
+
+
+@pytest.mark.parametrize(
+    ("code", "meant"),
+    [
+        *((code, "en") for code in ("en", "eng", "eng_Latn", "en_US", "EN", "en-US", " en_GB.UTF-8")),
+        *(("ger", "de"), ("cmn_Hani", "zh"), ("zh-Hant-TW", "zh"), ("nob", "no"), ("iw", "he"), ("twi", "tw"), ("yue", "yue")),
+        *((code, UNKNOWN) for code in ("", "und", "english", "unknown", "x-default", "C", "qq", "e", "12")),
+    ],
+)
+def test_a_language_has_one_code(code: str, meant: str):
+    assert canonical(code) == meant
+    assert canonical(meant) == meant
+
+
+def test_there_is_a_code_for_every_language_with_a_profile():
+    assert set(LANGUAGES) <= TWO_LETTERS
+    assert len(TWO_LETTERS) >= 180
+
+
+def test_a_language_that_nobody_knows_is_answered_at_once():
+    assert [checked(code) for code in ("en_US", "deu", "und")] == ["en", "de", "und"]
+    with pytest.raises(UsageError, match="'english' is no code of a language"):
+        checked("english")
 
 
 @pytest.mark.parametrize("text", ["", "ok", "12 34 56 78 90 11 12 13 14", "Return x.", "--- *** ---" * 9])
@@ -75,3 +107,59 @@ def test_every_novel_is_in_english_by_any_part_of_it(real_data: Path):
     parts = [novel.read_text(encoding="utf-8")[start : start + 3_000] for novel in novels[:8] for start in (10_000, 60_000)]
     assert {identify(part)[0] for part in parts} == {"en"}
     assert min(identify(part)[1] for part in parts) > 0.9
+
+
+def measured(text: str, **facts: str | float) -> steps.Row:
+    """What is known of a document, as it lies on disk."""
+    known: dict[str, str | int | float | None] = {"doc_type": "web", "host": "a", "locator": "a", **facts}
+    tools = steps.Tools({"pii": [], "regions": [], "with": []}, None, None, None)
+    row = tools.row(Document(text=text, id="0" * 32, source="test", facts=known), []) | {"quarantined": False}
+    return pa.Table.from_pylist([row], schema=ATTRIBUTES).to_pylist()[0]
+
+
+def failing(row: steps.Row, **config: object) -> list[str]:
+    whole = {"languages": None, "thresholds": {}, "quality": None, "decontamination": {"action": "cut"}, **config}
+    return steps.verdict(row, whole, blocklist.Blocklist(frozenset(), {}, frozenset()))["failing"]
+
+
+def test_what_a_page_declares_is_not_believed():
+    german = f"<p>{SENTENCES['de']}</p>"
+    markup = f"<html lang='en'><body><article><h1>Mühle</h1>{german * 9}</article></body></html>"
+    page = html.extract(markup, "bulk", None)
+    facts = {name: fact for name, fact in html.facts_of(page).items() if fact is not None}
+    assert "lang" not in facts
+    assert json.loads(str(facts["extra"])) == {"lang_declared": "en"}
+    row = measured(page.text, **facts)
+    assert (row["lang"], row["lang_score"]) == identify(page.text)
+    assert row["lang"] == "de"
+
+
+def test_what_a_row_says_is_believed_as_far_as_it_is_sure():
+    text = SENTENCES["de"] * 20
+    assert [measured(text, lang=code)["lang"] for code in ("deu_Latn", "DE", "de-AT")] == ["de"] * 3
+    assert [measured(text, lang="en", lang_score=score)["lang_score"] for score in (0.0, 0.5, 1.0)] == [0.0, 0.5, 1.0]
+    assert measured(text, lang="en")["lang_score"] == 1.0
+    assert measured(text, lang="unknown")["lang"] == "de"
+    assert "unsure_language" in failing(measured(text, lang="de", lang_score=0.0))
+
+
+def test_values_are_judged_as_they_were_measured():
+    # At rest in single precision 0.65 is a little less than the limit.
+    resting = float(np.float32(0.65))
+    row = measured(SENTENCES["en"] * 20, lang="en", lang_score=resting)
+    assert row["lang_score"] == 0.65
+    assert "unsure_language" not in failing(row)
+    for name, limit in (("lines_without_end", 0.12), ("duplicate_lines", 0.3), ("more_lines_than_text", 0.3)):
+        kept = row | {MEASURE + rule: value for rule, value in {name: limit}.items()}
+        on_disk = pa.Table.from_pylist([kept], schema=ATTRIBUTES).to_pylist()[0]
+        assert on_disk[MEASURE + name] == limit
+        assert name not in failing(on_disk)
+    exact = filters.values(Document(SENTENCES["en"] * 20, "0" * 32, "test", {"doc_type": "web", "lang_score": 0.65}), "en")
+    assert {rule: row[MEASURE + rule] for rule in exact} == pytest.approx(exact, rel=0, abs=0, nan_ok=True)
+
+
+@pytest.mark.parametrize("wanted", ["en", "eng", "en-US", "EN"])
+def test_wanted_languages_are_known_however_they_are_written(wanted: str):
+    row = measured(SENTENCES["en"] * 20)
+    assert "other language" not in failing(row, languages=[wanted])
+    assert "other language" in failing(row, languages=["deu"])

@@ -33,10 +33,25 @@ def test_weights_and_totals_by_hand():
 
 def test_temperature_lies_between_sizes_and_equal_shares():
     sizes = {"big": 10_000, "small": 100}
-    equal = mix.plan(sizes, mix.MixConfig(temperature=0.0, total=300))
+    equal = mix.plan(sizes, mix.MixConfig(temperature=1e9, total=300))
     assert {part.taken for part in equal.parts.values()} == {150}
-    half = mix.plan(sizes, mix.MixConfig(temperature=0.5, total=1100))
+    half = mix.plan(sizes, mix.MixConfig(temperature=2.0, total=1100))
     assert {name: part.taken for name, part in half.parts.items()} == {"big": 1000, "small": 100}
+
+
+def test_naming_one_source_leaves_the_others_as_they_are():
+    sizes = {"web": 1000, "wiki": 100, "junk": 500}
+    config = mix.MixConfig(sources={"wiki": mix.Share(epochs=2.5), "junk": mix.Share(weight=0)})
+    plan = mix.plan(sizes, config)
+    assert {name: part.taken for name, part in plan.parts.items()} == {"web": 1000, "wiki": 250, "junk": 0}
+    assert plan.wanted == plan.taken == 1250
+
+
+def test_epochs_that_are_asked_for_are_not_cut_by_the_limit_of_all():
+    plan = mix.plan({"web": 1000, "wiki": 100}, mix.MixConfig(sources={"wiki": mix.Share(epochs=10)}))
+    assert (plan.parts["wiki"].whole, plan.parts["web"].taken) == (10, 1000)
+    with pytest.raises(UsageError, match="not both"):
+        from_plain(mix.Share, {"epochs": 10, "most_epochs": 4}, "mix.sources.wiki")
 
 
 def test_what_a_limit_takes_goes_to_the_others_and_a_lack_is_told():
@@ -51,16 +66,18 @@ def test_a_source_that_is_not_there_is_answered_with_the_nearest():
     with pytest.raises(UsageError, match="Did you mean 'wiki'"):
         mix.plan({"wiki": 1}, mix.MixConfig(sources={"wikki": mix.Share()}))
     with pytest.raises(UsageError, match="temperature"):
-        from_plain(mix.MixConfig, {"temperature": 2}, "--set mix")
+        from_plain(mix.MixConfig, {"temperature": 0.5}, "--set mix")
 
 
-shares = st.builds(mix.Share, weight=st.floats(0, 9), epochs=st.none() | st.floats(0, 3), most_epochs=st.none() | st.floats(0.1, 9))
+shares = st.builds(mix.Share, weight=st.floats(0, 9), epochs=st.floats(0, 9)) | st.builds(
+    mix.Share, weight=st.floats(0, 9), most_epochs=st.none() | st.floats(0.1, 9)
+)
 
 
 @given(
     st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 10**12), min_size=1),
     st.dictionaries(st.sampled_from("abcdef"), shares),
-    st.floats(0, 1),
+    st.floats(1, 100),
     st.none() | st.integers(1, 10**12),
 )
 @settings(max_examples=200, deadline=None)
@@ -72,7 +89,8 @@ def test_a_plan_adds_up_and_keeps_every_limit(sizes: dict[str, int], named: dict
         share = config.sources.get(name, mix.Share())
         assert part.taken == part.whole * part.size + part.rest
         assert 0 <= part.rest < max(1, part.size)
-        assert part.taken <= part.size * (share.most_epochs or config.most_epochs) + 1
+        most = share.epochs if share.epochs is not None else share.most_epochs or config.most_epochs
+        assert part.taken <= part.size * most + 1
     fixed = sum(part.taken for name, part in plan.parts.items() if config.sources.get(name, mix.Share()).epochs is not None)
     assert plan.taken <= max(plan.wanted, fixed) + len(sizes)
     assert from_plain(mix.Plan, to_plain(plan), "plan") == plan
@@ -104,7 +122,8 @@ def test_a_larger_part_holds_the_smaller_one():
 def order(plan: mix.Plan, files: list[list[int]], seed: int, buckets: int) -> list[tuple[str, int]]:
     """The whole way, as the units go it."""
     limits = {"a": mix.limit(lambda: [(mix.part_keys(seed, IDS), np.full(500, 10, np.int64))], plan.parts["a"].rest)}
-    mapped = [mix.ordered([IDS[n] for n in file], ["a"] * len(file), plan, limits, seed) for file in files]
+    ids = [[IDS[n] for n in file] for file in files]
+    mapped = [mix.ordered(own, mix.times(own, ["a"] * len(own), plan, limits, seed), seed) for own in ids]
     found = []
     for bucket in range(buckets):
         parts = [table.filter(pa.array(places.bucket_of(table["key"].to_numpy(), buckets) == bucket)) for table in mapped]
@@ -138,4 +157,4 @@ def test_the_order_of_today_is_that_of_tomorrow():
 
 def test_a_source_with_no_share_and_an_empty_one_give_no_rows():
     plan = mix.plan({"a": 5000, "b": 10, "c": 0}, mix.MixConfig(sources={"b": mix.Share(weight=0.0)}))
-    assert len(mix.ordered(["1" * 32, "2" * 32], ["b", "c"], plan, {}, 1)) == 0
+    assert mix.times(["1" * 32, "2" * 32], ["b", "c"], plan, {}, 1).tolist() == [0, 0]

@@ -25,6 +25,7 @@ from web import Clock, Handler, Site, page, served
 from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal
+from scratchlm.corpus import reading
 from scratchlm.sources import crawl, datasets, record
 from scratchlm.sources.crawl_config import CrawlConfig
 from scratchlm.stages import corpus
@@ -298,3 +299,21 @@ def test_a_corpus_of_real_text_is_the_same_however_often_it_was_killed(kind: str
 def no_cluster() -> Iterator[dict[str, str]]:
     """Nothing to be told."""
     yield {}
+
+
+def test_a_large_file_is_many_units_and_the_same_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    rows = [
+        {"text": f"Row {number} tells of the {number * 7} ships that sailed, and of those that came back.", "title": f"T{number}"}
+        for number in range(400)
+    ]
+    (folder / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "b.parquet").write_bytes(made.parquet([row | {"text": row["text"] + " Then came night."} for row in rows], row_group_size=50))
+    whole = built(tmp_path / "whole", data=str(folder), copies={"near": None})
+    monkeypatch.setattr(reading, "UNIT_BYTES", 8_000)
+    parted = built(tmp_path / "parted", data=str(folder), copies={"near": None})
+    assert len(list((tmp_path / "parted" / "units" / "read").iterdir())) > 4 > len(list((tmp_path / "whole" / "units" / "read").iterdir()))
+    told = [[(d.id, d.facts["locator"], d.text) for d in documents(art)] for art in (whole, parted)]
+    assert told[0] == told[1]
+    assert len(told[0]) == 800

@@ -19,7 +19,7 @@ from scratchlm.core import journal as journals
 from scratchlm.core.artifact import Draft, Home
 from scratchlm.core.config import Settings
 from scratchlm.core.journal import Journal, written_to
-from scratchlm.report import console, figures, gather, page, scores, words
+from scratchlm.report import console, figures, gather, histogram, page, scores, words
 from scratchlm.report.tensorboard import tensorboard_view
 from scratchlm.stages import STAGES, report
 
@@ -33,14 +33,34 @@ class Nothing(Settings):
 
 FUNNEL = {
     "conservation": {"documents_in": 73, "documents_kept": 45, "documents_dropped": 28},
-    "splits": [{"split": "train", "documents": 40}, {"split": "validation", "documents": 3}, {"split": "test", "documents": 2}],
+    "splits": [
+        {"split": "train", "documents": 40, "seen": 52}, {"split": "validation", "documents": 3, "seen": 3},
+        {"split": "test", "documents": 2, "seen": 2},
+    ],
+    "sources": [
+        {"source": "python", "lang": lang, "documents_in": n, "documents_kept": n - 9, "documents_dropped": 9, "characters_in": 60 * n,
+         "characters_kept": 50 * n}
+        for n, lang in enumerate(("en", "de", "fr", "it"), 10)
+    ],
+    "stages": [
+        {"stage": stage, "source": source, "documents_in": came, "documents_lost": lost, "characters_in": 90 * came, "characters_lost": 0}
+        for stage, source, came, lost in (("filter", "python", 60, 14), ("filter", "topics", 13, 0), ("near", "python", 46, 5),
+                                          ("near", "topics", 13, 9))
+    ],
+    "mix": {"parts": {"python": {"size": 1000, "taken": 2500, "whole": 2, "rest": 500}}, "wanted": 2500, "taken": 2500},
+    "mended": 7,
+    "near_copies": {"crowded_buckets": 2, "pairs_left_out": 1234},
+    "masked": {"pii:email": [{"doc_id": "1" * 32, "locator": "os", "shown": f"write to <email> {HOSTILE}"}]},
     "rules": [
         {"stage": "filter", "rule": "too_few_words", "first": 14, "any": 15, "alone": 9, "characters": 511},
         {"stage": "exact", "rule": "exact copy", "first": 9, "any": 9, "alone": 9, "characters": 306},
         {"stage": "near", "rule": "near copy", "first": 5, "any": 5, "alone": 5, "characters": 160},
     ],
-    "limits": {"too_few_words": {"web": 50.0, "book": 5.0}},
-    "histograms": [{"rule": "too_few_words", "low": 1.0, "high": 33.0, "counts": list(range(64))}],
+    "limits": {"too_few_words": [{"profile": "web", "limit": 50.0}, {"profile": "book", "limit": 5.0}]},
+    "histograms": [
+        {"rule": "too_few_words", "about": "Too short.", "scale": "linear", "low": 1.0, "high": 60.0, "counts": list(range(64)),
+         "refused": [n // 2 for n in range(64)], "below": 3, "above": 0}
+    ],
     "near": {
         "too_few_words": [
             {"locator": "a", "profile": "web", "value": 51.0, "threshold": 50.0, "dropped": False, "excerpt": HOSTILE},
@@ -55,7 +75,7 @@ FUNNEL = {
         "email": {"precision": 1.0, "precision_interval": [0.9, 1.0], "recall": 1.0, "recall_interval": [0.9, 1.0], "n_positive": 40,
                   "n_negative": 50}
     },
-    "coverage": [{"set": "addition", "items": 1000, "findable": 20, "found": 0, "documents": 0}],
+    "coverage": [{"set": "addition", "items": 1000, "findable": 20, "found": 4, "documents": 5, "removed": 3, "gone": 2, "cut": 0}],
 }  # fmt: skip
 
 
@@ -198,6 +218,11 @@ def visible(text: str) -> str:
     return " ".join("".join(seen).split())
 
 
+def cells(text: str) -> str:
+    """What a reader sees, with a blank behind each cell of a table and each name."""
+    return visible(re.sub("</(td|code)>", r" \g<0>", text))
+
+
 def lines_of(path: Path, kind: str) -> list[dict]:
     """Independent of our own reader."""
     return [event for line in path.read_text().splitlines() if (event := json.loads(line))["event"] == kind]
@@ -242,6 +267,46 @@ def test_a_step_without_a_finite_loss_spoils_neither_the_mean_nor_the_curve(tmp_
 def test_what_was_dropped_is_counted_by_rule_and_adds_up(home: Home, shown: str):
     assert "73 documents came in; 45 were kept and 28 dropped" in visible(shown)
     assert "too few words · filter · first 14, at all 15, alone 9" in visible(shown)
+    assert "Just dropped b – 49, limit 50 (web)" in visible(shown)
+    assert "Just kept a – 51, limit 50 (web)" in visible(shown)
+    assert "came in 60 13 refused by a rule −14 near copy −5 −9 kept 41 4" in cells(shown)
+
+
+def test_copies_test_items_private_values_and_the_mix_are_told(shown: str):
+    seen = cells(shown)
+    assert "1,234 pairs in 2 crowds were not compared" in seen
+    assert "addition 1,000 20 4 5 3 2 0" in seen
+    assert "email · 2 places masked os write to <email>" in seen
+    assert "python 1,000 2.50 2,500 100.0 %" in seen
+    assert "7 texts were mended" in seen
+    assert "40 to learn from (seen 52 times in all)" in seen
+    assert "it, fr, de and 1 more" in seen
+
+
+def test_rates_are_those_of_what_was_done_in_one_run(tmp_path: Path):
+    made = made_home(tmp_path, "corpus")
+    step = {"units": 9, "made": 2, "seconds": 4.0, "peak_bytes": 10**8, "documents": 100, "read_bytes": 6_000_000, "skipped": 1}
+    Journal(written_to(made.path / "journal.jsonl")).event("corpus", parts={"read": step, "order": step | {"seconds": 0.0}})
+    assert "read 9 2 4.0 25 1.50 100 MB 1" in cells(page.render(made, OTHERS))
+
+
+def test_a_histogram_marks_every_limit_on_its_axis():
+    (told,) = FUNNEL["histograms"]
+    svg = histogram.drawn(told, FUNNEL["limits"]["too_few_words"])
+    marks = [float(x) for x in re.findall(r'<line x1="([\d.]+)" [^>]*stroke-dasharray', svg)]
+    assert marks == pytest.approx([histogram.WIDTH * 4 / 59, histogram.WIDTH * 49 / 59], abs=0.05)
+    assert "limit 50 · web" in svg
+    assert svg.count(histogram.REFUSED) == 62
+    assert histogram.ticks(told) == [10, 20, 30, 40, 50, 60]
+    assert "3 lie below" in svg
+
+
+def test_names_of_marks_do_not_cover_each_other():
+    told = FUNNEL["histograms"][0] | {"scale": "log", "low": 0.0, "high": 5000.0}
+    svg = histogram.drawn(told, [{"profile": f"language {n}", "limit": 50.0 + n / 10} for n in range(5)])
+    assert len(set(re.findall(r'y="(-?[\d.]+)" text-anchor="middle" fill="var\(--ink\)"', svg))) == 5
+    assert histogram.ticks(told) == [0, 1, 10, 100, 1000]
+    assert histogram.ticks(told | {"low": 2.0, "high": 40.0}) == [2, 5, 10, 20]
 
 
 def test_text_from_the_run_never_becomes_markup(shown: str):

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,6 +151,19 @@ def test_a_notebook_keeps_its_text_and_code_and_no_outputs():
     assert (extra(found)["language"], extra(found)["outputs_left_out"]) == ("julia", 1)
 
 
+def test_halves_of_letters_in_a_notebook_are_mended_in_text_and_facts():
+    made = notebook(("markdown", "half \ud83d"), ("code", "whole \ud83d\ude00"), ("code", "x = '\udc00'")).replace("julia", "\\ud800")
+    found = read("a.ipynb", made)
+    assert isinstance(found, Document)
+    assert found.text == "half \ufffd\n\n```\ufffd\nwhole \U0001f600\n```\n\n```\ufffd\nx = '\ufffd'\n```"
+    parts = json.loads(str(found.facts["structure"]))
+    assert [found.text[part["start"] : part["end"]][-3:] for part in parts] == ["```", "```"]
+    pa.Table.from_pylist([dict(found.facts)])
+    document = Input("a", io.BytesIO, 0).document("", "\ud83d\ude00", {"title": "\ud800", "score": 1.0})
+    assert (document.text, document.facts["title"], document.facts["score"]) == ("\U0001f600", "\ufffd", 1.0)
+    assert Input("a", io.BytesIO, 0).refuse("1", "rule", "\ud800", excerpt="\udc00").excerpt == "\ufffd"
+
+
 def test_a_notebook_of_the_third_format_is_read():
     old = json.dumps({"worksheets": [{"cells": [{"cell_type": "code", "input": ["a = 1"], "outputs": []}]}], "nbformat": 3})
     assert text_of("a.ipynb", old) == "```python\na = 1\n```"
@@ -231,6 +245,40 @@ def test_the_innermost_repository_holds_a_file():
     assert inner.root == "a/sub"
 
 
+def test_the_repositories_of_some_files_are_all_that_their_reader_needs():
+    files = {f"r{n}/.git/HEAD": "" for n in range(9)} | {"r3/sub/.git/HEAD": "", "r3/LICENSE": MIT, "r3/sub/LICENSE": APACHE}
+    found = repositories(files | {f"r{n}/a.py": "x" for n in range(9)})
+    names = ["r3/sub/deep/a.py", "r3/b.py", "r5/a.py", "r5/c.py", "elsewhere/a.py", "r55/a.py"]
+    some = repository.around(names, found)
+    assert [one.root for one in some] == ["r3", "r3/sub", "r5"]
+    for name in names:
+        assert repository.holding(name, some) == repository.holding(name, found)
+    assert [one.licence("r3/sub/a.py")[0] for one in some if one.root == "r3/sub"] == ["Apache-2.0"]
+    assert some[0].licences.keys() == {"r3"}
+
+
+def test_a_file_asks_few_of_many_checkouts():
+    files = {name: "" for n in range(900) for name in (f"g{n % 7}/r{n}/.git/HEAD", f"g{n % 7}/r{n}/LICENSE")}
+    found = repositories(files | dict.fromkeys((name for name in files if name.endswith("LICENSE")), MIT))
+    assert {len(one.licences) for one in found} == {1}
+
+    class Asked(list[Repository]):
+        asked = 0
+
+        def __getitem__(self, place):
+            self.asked += 1
+            return super().__getitem__(place)
+
+        def __iter__(self):
+            self.asked += len(self)
+            return super().__iter__()
+
+    all_of_them = Asked(found)
+    held = [repository.holding(f"g{n % 7}/r{n}/src/a.py", all_of_them) for n in range(900)]
+    assert [one.root for one in held if one] == [f"g{n % 7}/r{n}" for n in range(900)]
+    assert all_of_them.asked < 40 * 900
+
+
 def test_a_file_that_states_its_licence_is_believed():
     (found,) = repositories({"r/.git/HEAD": "", "r/LICENSE": APACHE})
     document = read("r/a.c", "/* SPDX-License-Identifier: MIT OR Apache-2.0 */\nint x;\n", found)
@@ -278,10 +326,9 @@ def test_the_licence_of_a_folder_is_read_from_its_files(files: Mapping[str, str]
     assert evidence
 
 
-def test_our_own_licence_is_known(tmp_path: Path):
-    assert licence.of_folder(ROOT) == ("Apache-2.0", "LICENSE: text of the licence")
-    assert licence.of_folder(tmp_path) == licence.UNKNOWN
-    assert licence.of_folder(tmp_path / "missing") == licence.UNKNOWN
+def test_our_own_licence_is_known():
+    names = [path.name for path in ROOT.iterdir() if path.is_file()]
+    assert licence.of_listing(names, lambda name: (ROOT / name).read_bytes()) == ("Apache-2.0", "LICENSE: text of the licence")
 
 
 def test_every_name_that_is_given_is_an_spdx_expression():

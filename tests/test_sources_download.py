@@ -3,10 +3,13 @@
 import gzip
 import hashlib
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from web import Clock, Handler, Site, served
@@ -16,6 +19,7 @@ from scratchlm.sources import datasets, download
 from scratchlm.sources.datasets import DATASETS
 from scratchlm.sources.download import Wanted, fetch, fetch_all
 from scratchlm.sources.transfer import Patience
+from scratchlm.units import known
 
 DATA = b"".join(b"line %d of a file that is worth having\n" % n for n in range(8_000))
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -80,7 +84,8 @@ def test_a_file_arrives_whole_with_its_hash_beside_it(tmp_path: Path, site: Site
     told: list[tuple[str, int, int]] = []
     assert got(site, tmp_path / "new" / "a.txt", progress=lambda *step: told.append(step)) == SHA256
     assert (tmp_path / "new" / "a.txt").read_bytes() == DATA
-    assert (tmp_path / "new" / "a.txt.sha256").read_text() == f"{SHA256}  a.txt\n"
+    beside, stat = (tmp_path / "new" / "a.txt.sha256").read_text(), (tmp_path / "new" / "a.txt").stat()
+    assert beside == f"{SHA256}  a.txt\n# {len(DATA)} bytes, changed at {stat.st_mtime_ns} ns\n"
     assert left_in(tmp_path / "new") == {"a.txt", "a.txt.sha256"}
     assert told[-1] == ("a.txt", len(DATA), len(DATA))
     assert site.headers[0]["accept-encoding"] == "identity"
@@ -279,9 +284,38 @@ def test_what_was_fetched_is_checked_ever_after(tmp_path: Path, site: Site):
         got(site, tmp_path / "a")
     (tmp_path / "b").write_bytes(DATA)
     assert got(site, tmp_path / "b") == SHA256
-    assert download.recorded(tmp_path / "b") == SHA256
+    assert known.kept(tmp_path / "b") == SHA256
     with pytest.raises(ArtifactError, match="not 0000"):
         got(site, tmp_path / "b", sha256="0" * 64)
+
+
+def test_a_file_that_was_not_written_to_is_not_read_again(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch):
+    site.pages = {"/file": Source()}
+    got(site, tmp_path / "a")
+    read: list[Path] = []
+    whole = download.sha256_of
+    monkeypatch.setattr(download, "sha256_of", lambda path: (read.append(path), whole(path))[1])
+    assert got(site, tmp_path / "a") == got(site, tmp_path / "a", sha256=SHA256.upper()) == known.known(tmp_path / "a") == SHA256
+    assert read == []
+    with pytest.raises(ArtifactError, match="not 0000"):
+        got(site, tmp_path / "a", sha256="0" * 64)
+    os.utime(tmp_path / "a", ns=(1, 1))
+    assert known.known(tmp_path / "a") is None
+    assert got(site, tmp_path / "a") == SHA256
+    assert read == [tmp_path / "a"]
+    (tmp_path / "a.sha256").write_text(f"{SHA256}  a\n")  # as other tools write it
+    assert (known.kept(tmp_path / "a"), known.known(tmp_path / "a")) == (SHA256, None)
+    assert got(site, tmp_path / "a") == known.known(tmp_path / "a") == SHA256
+    (tmp_path / "a").write_bytes(DATA[:-1] + b"!")
+    with pytest.raises(ArtifactError, match="it changed"):
+        got(site, tmp_path / "a")
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not here")
+def test_other_tools_check_what_is_kept_beside_a_file(tmp_path: Path):
+    (tmp_path / "a").write_bytes(DATA)
+    known.keep(tmp_path / "a", SHA256)
+    assert subprocess.run(["sha256sum", "-c", "--strict", "a.sha256"], cwd=tmp_path, capture_output=True).returncode == 0
 
 
 def test_files_of_this_machine_are_taken_the_same_way(tmp_path: Path):
@@ -311,8 +345,8 @@ def test_two_at_a_time_come_in_their_order_and_the_first_error_ends_all(tmp_path
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_dataset_names_what_it_is_and_where_it_lies(name: str, tmp_path: Path):
+    from scratchlm.corpus.gathering import Named
     from scratchlm.sources.readers import READERS
-    from scratchlm.sources.rows import NAMED
 
     row, files = DATASETS[name], datasets.wanted(name, tmp_path)
     assert row.title
@@ -322,7 +356,7 @@ def test_every_dataset_names_what_it_is_and_where_it_lies(name: str, tmp_path: P
     assert row.doc_type in ("web", "wiki", "qa", "code", "book")
     ends = [ending for reader in ("parquet", "json_lines") for ending in READERS[reader].endings]
     assert any(files[0].path.name.removesuffix(".gz").endswith(ending) for ending in ends)
-    assert set(row.columns) <= set(NAMED)
+    assert set(row.columns) <= set(get_args(Named))
     assert len({one.path for one in files}) == len({one.url for one in files}) == len(files) == sum(part.count for part in row.files)
     for one in files:
         assert one.url.startswith(row.home + "/resolve/")

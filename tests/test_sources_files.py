@@ -1,51 +1,36 @@
 """Files of every kind become documents: what is read, where its place is, and that the same text comes however it is wrapped."""
 
-import bz2
 import gzip
 import io
 import json
 import lzma
 import random
+import struct
 import tracemalloc
-from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, datetime
 from pathlib import Path
 
 import made
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 import zstandard
-from made import epub, file, pdf, read, rules, tarred, texts, zipped
+from made import PACKS, epub, file, pdf, read, rules, tarred, texts, zipped
 
+from scratchlm.core.config import Settings, to_plain, with_sets
+from scratchlm.core.errors import UsageError
 from scratchlm.core.records import Document
-from scratchlm.sources import folder, pieces, plain, record, streams
+from scratchlm.sources import folder, lz4, parts, pieces, plain, record, sheet, streams
 from scratchlm.sources import pdf as pdf_reader
 from scratchlm.sources import texts as chunked
 from scratchlm.sources.dispatch import documents_of
-from scratchlm.sources.file import Input, Reading
+from scratchlm.sources.file import Input, Limits, Reading
 from scratchlm.sources.found import Dropped
 from scratchlm.sources.readers import READERS
 
 LONG = "\n\n".join(f"CHAPTER {n}\n\n" + f"Part {n} of the tale. " * (n % 40 + 1) for n in range(120))
-
-
-def lz4(data: bytes) -> bytes:
-    from fastwarc.stream_io import Lz4Writer
-
-    out = io.BytesIO()
-    writer = Lz4Writer(out)
-    writer.write(data)
-    writer.close()
-    return out.getvalue()
-
-
-PACKS: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.compress,
-    ".bz2": bz2.compress,
-    ".xz": lzma.compress,
-    ".zst": zstandard.ZstdCompressor().compress,
-    ".lz4": lz4,
-}
 
 
 @pytest.mark.parametrize("ending", PACKS)
@@ -97,8 +82,9 @@ def test_a_long_text_is_cut_the_same_in_chunks_of_any_size(chunk: int, monkeypat
 
 
 def test_what_stands_where_moves_with_the_pieces():
-    structure: plain.Structure = [{"kind": "code", "start": at, "end": at + 8} for at in range(0, len(LONG) - 8, 997)]
+    structure: sheet.Structure = [{"kind": "code", "start": at, "end": at + 8} for at in range(0, len(LONG) - 8, 997)]
     for document in plain.cut(file("a.txt", b""), Reading(usual=600), [LONG], {}, structure=structure):
+        assert isinstance(document, Document)
         parts = json.loads(str(document.facts.get("structure", "[]")))
         marked = {LONG[int(part["start"]) : int(part["end"])].strip("\n") for part in structure}
         assert all(any(document.text[part["start"] : part["end"]].strip("\n") in text for text in marked) for part in parts)
@@ -290,7 +276,7 @@ def test_an_epub_is_read_in_its_own_order_without_the_contents():
     first = found[0]
     assert isinstance(first, Document)
     assert first.facts["locator"] == "b.epub#OPS/z.xhtml"
-    assert (first.facts["title"], first.facts["lang"], first.facts["host"]) == ("The Book", "en", "b.epub")
+    assert (first.facts["title"], first.facts["host"]) == ("The Book", "b.epub")
     assert first.facts["licence_evidence"] == "the book says: Public domain"
 
 
@@ -433,3 +419,266 @@ def test_the_budget_is_shared_by_all_that_is_packed_in_a_file():
     assert rules(found) == {"a.zip#file": "bomb"}
     assert texts(found)
     assert streams.bare("x/b.zip!A.TXT.gz.zst") == "a.txt"
+
+
+def test_each_piece_of_a_long_text_is_told_before_it_is_read():
+    told: list[str] = []
+    read_of: list[int] = []
+
+    class Watched(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            read_of.append(len(told))
+            return super().read(size)
+
+    def at(locator: str) -> bool:
+        told.append(locator)
+        return locator != "a.txt#3"
+
+    data = (made.WORDS * 20 + "\n\n").encode() * 3000
+    found = list(documents_of(Input("a.txt", lambda: Watched(data), len(data)), Reading(at=at)))
+    assert told == ["a.txt#file", *(f"a.txt#{n}" for n in range(len(found) + 1))]
+    assert rules(found) == {"a.txt#3": "quarantined"}
+    assert read_of[-1] > 100  # the end of the file is read when most pieces are told
+
+
+def test_the_ratio_tells_a_bomb_and_not_the_size():
+    streams.Budget(Limits(), 22 * 2**30).spend(100 * 2**30)  # a wiki's dump
+    with pytest.raises(streams.Exhausted):
+        streams.Budget(Limits(), 2**20).spend(2**31)
+    with pytest.raises(streams.Exhausted):
+        streams.Budget(Limits(), 2**40).spend(2**40 + 1)
+
+
+def test_a_stream_that_looks_far_back_is_read_as_far_as_the_limit_allows():
+    for far in (28, 30, 31):
+        settings = zstandard.ZstdCompressionParameters(window_log=far)
+        packer = zstandard.ZstdCompressor(compression_params=settings).compressobj()
+        data = packer.compress(b"Some plain words.") + packer.flush()
+        assert zstandard.get_frame_parameters(data).window_size == 2**far
+        assert texts(read("a.txt.zst", data, window_bytes=2**far)) == ["Some plain words."]
+        (found,) = read("a.txt.zst", data, window_bytes=2**27)
+        assert isinstance(found, Dropped)
+        assert found.rule == "too large"
+        assert "limits.window_bytes" in found.reason
+        assert (rules(read("a.txt.zst", data)) == {}) == (far <= 30)
+    packed = lzma.compress(b"Some plain words.", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 2**28}])
+    assert texts(read("a.txt.xz", packed)) == ["Some plain words."]
+    assert rules(read("a.txt.xz", packed, window_bytes=2**27)) == {"a.txt.xz#file": "too large"}
+
+
+def skipped(size: int) -> bytes:
+    return b"\x5a\x2a\x4d\x18" + struct.pack("<I", size) + b"x" * size
+
+
+@pytest.mark.parametrize("ending", [".zst", ".lz4"])
+def test_frames_that_are_to_be_passed_over_are_passed_over(ending: str):
+    for size in (0, 4, 300, 3000):
+        data = skipped(size) + PACKS[ending](b"Some plain ") + skipped(size) + PACKS[ending](b"words.") + skipped(size)
+        assert texts(read("a.txt", data)) == ["Some plain words."]
+    long = skipped(9000) + PACKS[".zst"](b"Some plain words.")
+    assert texts(read("a.txt", long)) == ["Some plain words."]
+
+
+def old_lz4(data: bytes) -> bytes:
+    blocks = [pa.Codec("lz4_raw").compress(data[start : start + 2**23], asbytes=True) for start in range(0, len(data), 2**23)]
+    return b"\x02\x21\x4c\x18" + b"".join(struct.pack("<I", len(block)) + block for block in blocks)
+
+
+def test_lz4_of_every_form_is_read():
+    text = "".join(f"Part {n} of the tale. " for n in range(600_000)).encode()
+    linked = pa.Codec("lz4").compress(text, asbytes=True)
+    assert not linked[4] & 0x20  # blocks that look back into those before
+    assert len(text) > 2**23
+    for packed in (linked, old_lz4(text), PACKS[".lz4"](text)):
+        assert b"".join(lz4.unpacked(io.BytesIO(packed))) == text
+        assert b"".join(lz4.unpacked(io.BytesIO(packed + old_lz4(b"end") + linked[:0] + PACKS[".lz4"](b".")))) == text + b"end."
+
+
+def test_damage_to_lz4_is_told_and_what_is_whole_before_it_is_given():
+    text = "".join(f"Part {n} of the tale. " for n in range(20_000)).encode()
+    linked = pa.Codec("lz4").compress(text, asbytes=True)
+    for packed, least in ((linked, 0.3), (b"".join(PACKS[".lz4"](text[n : n + 9000]) for n in range(0, len(text), 9000)), 0.4)):
+        for end in range(len(packed) // 2, len(packed), 997):
+            given: list[bytes] = []
+            with pytest.raises(EOFError):
+                given.extend(lz4.unpacked(io.BytesIO(packed[:end])))
+            assert text.startswith(b"".join(given))
+            assert sum(map(len, given)) > least * len(text)
+    with pytest.raises(EOFError):
+        list(lz4.unpacked(io.BytesIO(linked[:-4])))  # the end mark alone is missing
+    with pytest.raises(ValueError, match="head"):
+        list(lz4.unpacked(io.BytesIO(linked[:5] + b"\x70" + linked[6:])))
+    body = linked[7:]
+    for flags, sum_of_all in ((0x44, xxhash.xxh32_intdigest(text)), (0x44, 7)):
+        head = bytes([flags, linked[5]])
+        frame = lz4.MAGIC + head + bytes([xxhash.xxh32_intdigest(head) >> 8 & 255]) + body + struct.pack("<I", sum_of_all)
+        if sum_of_all == 7:
+            with pytest.raises(ValueError, match="checksum"):
+                list(lz4.unpacked(io.BytesIO(frame)))
+        else:
+            assert b"".join(lz4.unpacked(io.BytesIO(frame))) == text
+
+
+def test_source_code_in_a_tar_file_takes_the_licence_that_stands_behind_it():
+    commit = {"tool/.git/HEAD": "a" * 40, "tool/.git/config": '[remote "origin"]\n\turl = https://github.com/owner/tool\n'}
+    for members in (PROJECT, {name: PROJECT[name] for name in sorted(PROJECT, reverse=True)}, PROJECT | commit):
+        for name, data in (("a.tar", tarred(members)), ("a.tar.gz", gzip.compress(tarred(members)))):
+            found = [item.facts for item in read(name, data) if isinstance(item, Document) and item.facts["doc_type"] == "code"]
+            assert [facts["licence"] for facts in found] == ["MIT"] * 4
+            assert {facts["host"] for facts in found} == {f"{name}!tool"}
+            assert {"url" in facts for facts in found} == {members is not PROJECT and "tool/.git/HEAD" in members}
+
+
+def test_a_large_member_of_a_clipped_archive_is_read_up_to_the_break(monkeypatch: pytest.MonkeyPatch):
+    text = "\n\n".join(f"Part {n} of the tale, {n * n}." for n in range(60_000))
+    whole = tarred({"a.txt": "words", "b.txt": text})
+    for held in (2**16, 2**23):
+        monkeypatch.setattr(streams, "HELD", held)
+        for name, data in (("a.tar.gz", gzip.compress(whole)), ("a.tar", whole)):
+            found = read(name, data[: len(data) // 2])
+            assert texts(found)[0] == "words"
+            assert 0.3 * len(text) < sum(map(len, texts(found)[1:])) < 0.7 * len(text)
+            assert rules(found) == {f"{name}!b.txt#file": "clipped", f"{name}#file": "clipped"}
+
+
+def test_titles_of_files_keep_their_dots():
+    names = {
+        "Release v1.2 notes.txt": "Release v1.2 notes", "a_book.txt.gz": "a book", "x/1.5.3": "1.5.3", "b.zip!y/Dr. No.md": "Dr. No",
+        ".txt": ".txt",
+    }  # fmt: skip
+    assert {name: plain.stem(file(name, b"")) for name in names} == names
+
+
+# Rows
+
+
+def test_an_object_without_a_text_costs_only_itself():
+    lines = [{"id": 1}, {"text": "one"}, {"content": "two"}, {"body": "x"}, {"text": "three", "content": "other"}]
+    found = read("a.jsonl", "\n".join(map(json.dumps, lines)).encode())
+    assert texts(found) == ["one", "two", "three"]
+    assert rules(found) == {"a.jsonl#1": "unreadable", "a.jsonl#4": "unreadable"}
+    found = read("a.jsonl", b'{"id": 1}\n' * 5000)
+    assert (len(found), list(rules(found).values())[-1]) == (101, "unreadable")
+
+
+def test_what_is_read_of_a_row_does_not_depend_on_the_rows_that_are_left_out():
+    data = "\n".join(map(json.dumps, [{"content": "one"}, {"content": "two", "text": "2"}, {"content": "three"}])).encode()
+    whole = {item.facts["locator"]: item for item in read("a.jsonl", data) if isinstance(item, Document)}
+    for locator, document in whole.items():
+        alone = documents_of(file("a.jsonl", data), Reading(at=lambda place, wanted=locator: place in (wanted, "a.jsonl#file")))
+        assert [item for item in alone if isinstance(item, Document)] == [document]
+
+
+def test_wrong_rows_of_a_table_stand_in_their_place(monkeypatch: pytest.MonkeyPatch):
+    from scratchlm.sources import rows
+
+    lines = ["title,text", *(f"T{n},words {n}" if n % 3 else f"wrong {n}" for n in range(1, 400)), "x,y,z", "end,end"]
+    wanted = [f"a.csv#{n}" for n in range(1, 402)]
+    for block in (2**10, 2**24):
+        monkeypatch.setattr(rows, "BLOCK", block)
+        found = read("a.csv", "\n".join(lines).encode())
+        assert [item.facts["locator"] if isinstance(item, Document) else item.locator for item in found] == wanted
+        documents = [item for item in found if isinstance(item, Document)]
+        assert all(item.text == f"words {str(item.facts['locator'])[6:]}" for item in documents[:-1])
+        assert {item.excerpt for item in found if isinstance(item, Dropped) and item.locator in wanted[2:6]} == {"wrong 3", "wrong 6"}
+
+
+def test_columns_are_named_whole_before_they_are_taken_apart():
+    named = Reading(columns={"text": "meta.text", "score": "mark", "published_at": "day", "title": "meta.name"})
+    table = [{"meta.text": "one", "mark": 0.25, "day": date(2021, 3, 4), "meta.name": "A"}]
+    nested = [{"meta": {"text": "one", "name": "A"}, "mark": 0.25, "day": datetime(2021, 3, 4, 5, 6)}]
+    fine = pa.table({"meta.text": ["one"], "mark": [0.25], "day": pa.array([1614834367000000001], pa.timestamp("ns")), "meta.name": ["A"]})
+    out = io.BytesIO()
+    pq.write_table(fine, out)
+    files = {
+        "a.parquet": made.parquet(table), "b.parquet": made.parquet(nested), "c.parquet": out.getvalue(),
+        "a.csv": b"meta.text,mark,day,meta.name\none,0.25,2021-03-04,A\n",
+        "a.jsonl": b'{"meta": {"text": "one", "name": "A"}, "mark": "0.25", "day": "2021-03-04"}\n',
+    }  # fmt: skip
+    for name, data in files.items():
+        (document,) = documents_of(file(name, data), named)
+        assert isinstance(document, Document), document
+        assert (document.text, document.facts["score"], document.facts["title"]) == ("one", 0.25, "A"), name
+        assert str(document.facts["published_at"]).startswith("2021-03-04"), name
+
+
+# Parts of files
+
+
+def in_parts(name: str, data: bytes, size: int) -> list[Document | Dropped]:
+    whole = file(name, data)
+    return [item for part in parts.splits(whole, size) for item in documents_of(replace(whole, part=part), Reading())]
+
+
+JSONL = {
+    "lines": "".join(json.dumps({"text": f"{made.WORDS} {n}", "title": "é"}, ensure_ascii=False) + "\n" for n in range(400)),
+    "blank lines": "".join("\n" * (n % 3) + json.dumps({"text": f"row {n}"}) + "\n" for n in range(400)),
+    "all line ends": "".join(json.dumps({"text": f"row {n}"}) + ("\r\n", "\n", "\r")[n % 3] for n in range(400)),
+    "broken rows": "".join(json.dumps({"text": f"row {n}"}) + "\n" if n % 5 else "no row\n" for n in range(400)),
+    "other columns": "".join(json.dumps({("text", "content", "body")[n % 3]: f"row {n}"}) + "\n" for n in range(400)) + "{",
+    "a mark": "\ufeff" + "".join(json.dumps({"text": f"row {n}"}) + "\n" for n in range(400)),
+}
+
+
+@pytest.mark.parametrize("kind", JSONL)
+@pytest.mark.parametrize("chunk", [211, 2**20])
+def test_lines_in_parts_are_those_of_the_whole(kind: str, chunk: int, monkeypatch: pytest.MonkeyPatch):
+    data = JSONL[kind].encode()
+    whole = read("a.jsonl", data)
+    assert len(whole) >= 400
+    for module in (parts, chunked):
+        monkeypatch.setattr(module, "CHUNK", chunk)
+    for size in (300, len(data) // 2):
+        assert len(parts.splits(file("a.jsonl", data), size)) > 1
+        assert in_parts("a.jsonl", data, size) == whole
+    assert in_parts("a.jsonl", data, len(data)) == whole
+
+
+def test_row_groups_in_parts_are_those_of_the_whole():
+    data = made.parquet([{"text": f"{made.WORDS} {n}", "title": "T"} for n in range(900)], row_group_size=70)
+    whole = read("a.parquet", data)
+    assert len(whole) == 900
+    for size in (1, len(data) // 3):
+        assert len(parts.splits(file("a.parquet", data), size)) > 1
+        assert in_parts("a.parquet", data, size) == whole
+    assert parts.splits(file("a.parquet", data), len(data)) == [None]
+
+
+def test_what_is_wrong_from_the_start_is_told_by_each_part():
+    data = b"no rows here\n" * 5000
+    found = in_parts("a.jsonl", data, 20_000)
+    rows = [item for item in found if isinstance(item, Dropped)]
+    assert len(rows) == len(found) == len({item.locator for item in rows})
+    assert [item.locator for item in rows if "#file" in item.locator] == [
+        "a.jsonl#file",
+        *(f"a.jsonl#file from {n}" for n in (1540, 3079, 4618)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.jsonl.gz", gzip.compress(JSONL["lines"].encode(), 0)),
+        ("a.jsonl", JSONL["lines"].encode("utf-16")),
+        ("a.jsonl", b"\n" * 9000),
+        ("a.jsonl", b"\0" * 9000),
+        ("a.txt", b"words\n" * 9000),
+        ("a.parquet", b"PAR1" + b"x" * 9000),
+        ("a.parquet", made.parquet([{"text": "x" * 9000}], compression="none")),
+        ("a.warc", made.SAMPLES["a.warc"]()),
+    ],
+)
+def test_other_files_are_read_as_a_whole(name: str, data: bytes):
+    assert parts.splits(file(name, data), 1000) == [None]
+
+
+def test_limits_are_settings_of_a_user():
+    class Config(Settings):
+        limits: Limits = Limits()
+
+    config = with_sets(Config(), ["limits.window_bytes=2147483648", "limits.ratio=50"])
+    assert config.limits == Limits(window_bytes=2**31, ratio=50.0)
+    assert Limits(**json.loads(json.dumps(to_plain(config.limits)))) == config.limits
+    for wrong in ("limits.ratio=0", "limits.depth=-1", "limits.member=5"):
+        with pytest.raises(UsageError, match=r"limits"):
+            with_sets(Config(), [wrong])

@@ -1,40 +1,32 @@
 """Files made to break their readers: each ends in a row with a reason, the others are read, and nothing takes long or much memory."""
 
-import bz2
+import errno
 import gzip
+import io
 import json
-import lzma
 import os
 import struct
 import tarfile
 import time
 import tracemalloc
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
 import made
 import pytest
-import zstandard
 from hypothesis import strategies as st
-from made import docx, epub, file, paragraph, read, rules, tarred, texts, zipped
+from made import PACKS, docx, epub, file, paragraph, read, rules, tarred, texts, zipped
 
 from scratchlm.core.records import Document
-from scratchlm.sources import folder, plain, streams
+from scratchlm.sources import folder, plain, streams, zips
 from scratchlm.sources import pdf as pdf_reader
 from scratchlm.sources.dispatch import documents_of
-from scratchlm.sources.file import Input, Limits, Reading
+from scratchlm.sources.file import Input, Limits, Reading, Unreadable
 from scratchlm.sources.found import Dropped
 
 TALE = "\n\n".join(f"Part {n} of the tale, told by {n * n} men on {n % 7} evenings to all who came." for n in range(4000))
-PACKS: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.compress,
-    ".bz2": bz2.compress,
-    ".xz": lzma.compress,
-    ".zst": zstandard.ZstdCompressor().compress,
-}
 
 
 @pytest.mark.parametrize("ending", PACKS)
@@ -82,6 +74,17 @@ def test_a_bomb_among_files_ends_its_archive_in_one_row(monkeypatch: pytest.Monk
         found = read(name, data, ratio=10.0)
         assert rules(found) == {f"{name}#file": "bomb"}
         assert texts(found)[:1] == ["read before"]
+
+
+def test_a_bomb_that_is_one_member_costs_no_other_member():
+    bomb = {"b.html": "<div>" * 6000, "c.zip": zipped({f"{n}.txt": "x" for n in range(30)}), "d.docx": docx("", {"docProps/x": "x"})}
+    members = {"a.txt": "one", **bomb, "e.txt": "two", "f.txt": "three"}
+    for name, data in (("a.zip", zipped(members)), ("a.tar", tarred(members)), ("a.tar.gz", gzip.compress(tarred(members)))):
+        found = read(name, data, members=20)
+        assert texts(found) == ["one", "two", "three"]
+        assert {place.rpartition("!")[2]: rule for place, rule in rules(found).items()} == {
+            "b.html#file": "bomb", "c.zip#file": "bomb", "d.docx#file": "nothing in it",
+        }  # fmt: skip
 
 
 def test_rows_that_share_one_text_a_million_times_are_a_bomb(monkeypatch: pytest.MonkeyPatch):
@@ -154,6 +157,14 @@ def test_locked_and_strangely_packed_members_are_refused_alone():
     assert rules(found) == {"a.zip!a.txt#file": "unreadable"}
 
 
+def test_a_part_of_a_zip_file_is_not_unpacked_in_ways_that_may_ask_for_gigabytes():
+    with zips.opened(io.BytesIO(zipped({"LICENSE": "MIT " * 99}, zipfile.ZIP_LZMA)), Limits()) as archive:
+        with pytest.raises(Unreadable, match="method 14"):
+            zips.part(archive, "LICENSE", 1000)
+        with pytest.raises(Unreadable, match="missing"):
+            zips.part(archive, "COPYING", 1000)
+
+
 def test_a_header_that_asks_for_gigabytes_is_not_followed():
     header = tarfile.TarInfo("././@LongLink")
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2**40
@@ -224,8 +235,59 @@ def test_text_that_turns_into_something_else_is_told(monkeypatch: pytest.MonkeyP
 def test_one_endless_line_is_one_row():
     found = read("a.txt", b"words here\n\n" * 3000 + b"x" * 300_000, record_bytes=200_000)
     assert len(texts(found)) > 1
-    assert rules(found) == {"a.txt#file": "line too long"}
+    assert rules(found) == {"a.txt#line 6001": "line too long"}
     assert rules(read("a.json", b'[{"text": "one"}, {"text": "' + b"x" * 300_000, record_bytes=200_000)) == {"a.json#file": "too large"}
+
+
+def test_a_line_that_is_too_long_costs_no_other_line():
+    before, behind = "words here\n\n" * 3000, "more words\n\n" * 3000
+    found = read("a.txt", (before + "x" * 300_000 + "\n" + behind).encode(), record_bytes=200_000)
+    assert rules(found) == {"a.txt#line 6001": "line too long"}
+    assert "".join("".join(texts(found)).split()) == "".join((before + behind).split())
+    found = read("a.txt", ("x" * 300_000 + "\n" + behind + "x" * 300_000).encode(), record_bytes=200_000)
+    assert rules(found) == {"a.txt#line 1": "line too long", "a.txt#line 6002": "line too long"}
+
+
+class Line(io.RawIOBase):
+    """A line of so many bytes that nobody has to store."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        count = min(len(buffer), self._left)
+        buffer[:count] = b"x" * count
+        self._left -= count
+        return count
+
+
+def refusing(name: str, size: int, limits: Limits) -> int:
+    """Memory that it takes to refuse a line of ``size`` bytes."""
+    long = Input(name, lambda: io.BufferedReader(Line(size)), size)  # pyright: ignore[reportArgumentType]
+    read(name, b"x")  # what the reader imports is no part of what the line takes
+    tracemalloc.start()
+    found = list(documents_of(long, replace(Reading(), limits=limits)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert texts(found) == []
+    assert len(found) == 1
+    assert set(rules(found).values()) <= {"line too long", "too large"}
+    return peak
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.jsonl", "a.html", "a.py"])
+def test_a_line_without_end_is_refused_in_little_memory(name: str):
+    assert refusing(name, 2**25, Limits(record_bytes=2**20)) < 2**24
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.html", "a.json"])
+def test_a_line_of_a_gigabyte_is_refused_within_the_memory_of_a_worker(name: str):
+    assert refusing(name, 2**30, Limits()) < 2**29
 
 
 def test_a_list_of_something_else_is_given_up_soon():
@@ -257,6 +319,7 @@ WORST = [
     "\r",
     "\t",
     "A: ",
+    "A:\n    b\n",
     "Title:",
     "[",
     "<",
@@ -322,6 +385,51 @@ def test_a_file_that_goes_away_or_breaks_is_told():
     (row,) = documents_of(Input("a.txt", gone, 5), Reading())
     assert isinstance(row, Dropped)
     assert (row.rule, row.reason) == ("unreadable", "it cannot be read: No such file or directory")
+
+
+MACHINES = [
+    *(OSError(number, os.strerror(number)) for number in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO)),
+    MemoryError(),
+    TimeoutError(),
+    ConnectionResetError(),
+]
+
+
+@pytest.mark.parametrize("fault", MACHINES, ids=repr)
+def test_a_fault_of_the_machine_is_no_fault_of_a_file(fault: Exception, monkeypatch: pytest.MonkeyPatch):
+    class Broken(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer) -> int:
+            raise fault
+
+    def start() -> io.BufferedReader:
+        return io.BufferedReader(Broken())
+
+    for name in ("a.txt", "a.parquet", "a.csv", "a.zip"):
+        with pytest.raises(type(fault)):
+            list(documents_of(Input(name, start, 99), Reading()))  # pyright: ignore[reportArgumentType]
+
+    def full(**anything: object) -> object:
+        raise fault
+
+    monkeypatch.setattr(streams, "HELD", 2)
+    monkeypatch.setattr(streams.tempfile, "NamedTemporaryFile", full)
+    for name, data in (
+        ("a.tar", GOOD["a.tar"]),
+        ("a.zip.gz", gzip.compress(GOOD["a.zip"])),
+        ("a.parquet.gz", gzip.compress(GOOD["a.parquet"])),
+    ):
+        with pytest.raises(type(fault)):
+            read(name, data)
+
+
+def test_a_fault_of_permission_is_one_of_the_file():
+    def shut():
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    assert rules(documents_of(Input("a.txt", shut, 5), Reading())) == {"a.txt#file": "unreadable"}
 
 
 def test_a_reader_with_a_fault_of_its_own_costs_its_file(monkeypatch: pytest.MonkeyPatch):

@@ -1,5 +1,6 @@
 """Units of work: finished means the manifest is there, whatever is killed, and the bytes are always the same."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -37,8 +38,9 @@ def counting(folder: Path, *texts: str, **config: Any) -> list[Unit]:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    """Every file but the lock."""
+    files = (path for path in root.rglob("*") if path.is_file() and path.name != ".lock")
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
 def lines_of(done: Done) -> list[str]:
@@ -141,6 +143,22 @@ def test_a_record_that_kills_or_hangs_or_hogs_is_left_out_and_named(tmp_path: Pa
     for said in ("SIGKILL", "stayed longer than 1 s there", "more than the 200 MB", "asked for more memory", "a line that cannot be read"):
         assert said in reasons
     assert max(one.peak_bytes for one in done) < 200_000_000
+
+
+def test_what_was_left_out_is_tried_again_when_asked(tmp_path: Path):
+    units = counting(tmp_path / "in", f"one\n!die-once {tmp_path / 'a'}\n!raise\n", "four\n")
+    assert [one.skipped for one in map_units(units, str(tmp_path / "out"), HERE.model_copy(update={"workers": 1}))] == [("0#2",), ()]
+    ear = Ear()
+    map_units(units, str(tmp_path / "out"), HERE, event=ear)
+    assert [facts["to_do"] for facts in ear.of("units")] == [0]
+    map_units(units, str(tmp_path / "out"), HERE.model_copy(update={"retry": True}), event=ear)
+    assert [facts["to_do"] for facts in ear.of("units")] == [0, 1]
+
+
+def test_a_second_driver_in_one_folder_is_told(tmp_path: Path):
+    units = counting(tmp_path / "in", "one\n")
+    with storage.held(str(tmp_path / "out")), pytest.raises(UsageError, match="another process is at work here"):
+        map_units(units, str(tmp_path / "out"), HERE)
 
 
 def test_too_many_records_left_out_end_the_work(tmp_path: Path):
@@ -404,3 +422,14 @@ def test_a_cluster_leaves_the_bytes_of_this_machine_even_when_a_worker_is_killed
 )
 def test_what_ray_says_is_answered_with_advice(message: str, advised: str):
     assert advised in cluster.advice(message)
+
+
+def test_rates_count_each_input_once_and_only_what_was_done_in_this_run(tmp_path: Path):
+    units = counting(tmp_path / "in", "one two\n" * 100)
+    slices = [dataclasses.replace(units[0], config={"times": times}) for times in range(1, 6)]
+    size = storage.size(units[0].inputs[0])
+    first = map_units(slices[:2], str(tmp_path / "out"), HERE)
+    assert [one.read_bytes for one in first] == [size / 2] * 2
+    again = map_units(slices, str(tmp_path / "out"), HERE)
+    assert [one.read_bytes for one in again] == [0, 0, *[size / 5] * 3]
+    assert [one.seconds > 0 for one in again] == [False, False, True, True, True]

@@ -58,7 +58,7 @@ def with_sets(settings: S, assignments: Iterable[str], where: str = "--set") -> 
         if not found:
             raise UsageError(f"{where}: '{assignment}' has no '='. Write PATH=VALUE, for example pretrain.optimizer.lr=6e-4.")
         value = _value(text)
-        names = path.strip().split(".")
+        names = _names(type(settings), path.strip().split("."))
         if _is_open(type(settings), names):
             _parent(plain, names).setdefault(names[-1], None)
         _assign(plain, names, value, f"{where} {path.strip()}")
@@ -103,17 +103,32 @@ def _assign(plain: dict[str, Any], path: list[str], value: Any, where: str) -> N
     here[path[-1]] = old | value if same_kind else value
 
 
+def _names(kind: type[BaseModel], path: list[str]) -> list[str]:
+    """The path with all that follows a mapping to plain values as one key, for keys may hold dots."""
+    mapping = _mapping(kind, path)
+    return path if mapping is None or _models(get_args(mapping[1])) else [*path[: mapping[0] + 1], ".".join(path[mapping[0] + 1 :])]
+
+
 def _is_open(kind: type[BaseModel], path: list[str]) -> bool:
     """Whether the last name of a path stands in a mapping whose keys the user chooses, such as limits by rule."""
+    mapping = _mapping(kind, path)
+    return mapping is not None and mapping[0] == len(path) - 2
+
+
+def _mapping(kind: type[BaseModel], path: list[str]) -> tuple[int, Any] | None:
+    """The place in a path of the first name that is a mapping, and its type."""
     for depth, name in enumerate(path[:-1]):
         annotation = kind.model_fields[name].annotation if name in kind.model_fields else None
         if get_origin(annotation) is dict:
-            return depth == len(path) - 2
-        inner = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type) and issubclass(each, BaseModel)]
-        if not inner:
-            return False
+            return depth, annotation
+        if not (inner := _models((annotation, *get_args(annotation)))):
+            return None
         kind = inner[0]
-    return False
+    return None
+
+
+def _models(types: Iterable[Any]) -> list[type[BaseModel]]:
+    return [each for each in types if isinstance(each, type) and issubclass(each, BaseModel)]
 
 
 def _parent(plain: dict[str, Any], path: list[str]) -> dict[str, Any]:

@@ -2,22 +2,25 @@
 
 A list is a text file (or its .gz), one entry per line, ``#`` begins a comment. ``example.org`` is the host and everything below it,
 ``example.org/forum`` whatever starts with this path, a word without a dot is looked for between the signs of the whole address. Lines of
-the kind ``0.0.0.0 example.org``, as blockers of advertisements use them, are hosts too.
+the kind ``0.0.0.0 example.org``, as blockers of advertisements use them, are hosts too: the address before them is passed over, and so are
+names without a dot behind it (``127.0.0.1 localhost``).
 """
 
 import gzip
+import ipaddress
+import json
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from scratchlm.core.errors import DataError
+from scratchlm.core.errors import ArtifactError, DataError
 
 HOST = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63}){1,20}")
 WORD = re.compile(r"[^\W_]+")
-NOWHERE = ("0.0.0.0", "127.0.0.1", "::", "::1")
 BORDERS = "/?#"
 
 
@@ -45,17 +48,31 @@ class Blocklist:
         found = sorted(self.words.intersection(WORD.findall(f"{host} {path}".lower()))) if self.words else []
         return f"the address holds the word '{found[0]}'" if found else None
 
+    def save(self, path: Path) -> Path:
+        """One file of JSON; the same entries give the same bytes."""
+        whole = {"hosts": sorted(self.hosts), "paths": dict(sorted(self.paths.items())), "words": sorted(self.words)}
+        path.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> "Blocklist":
+        """What `save` wrote; ArtifactError when it is something else."""
+        try:
+            whole = json.loads(path.read_text(encoding="utf-8"))
+            paths = {host: tuple(found) for host, found in whole["paths"].items()}
+            return cls(frozenset(whole["hosts"]), paths, frozenset(whole["words"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise ArtifactError(f"{path}: this is no blocklist that was read before. Read the lists anew.") from None
+
 
 def read(files: Iterable[Path]) -> Blocklist:
-    """The entries of all the files together; DataError names the line that is none."""
+    """The entries of all the files together; DataError names the file that cannot be read, or the line that is no entry."""
     hosts, words, paths = set(), set(), defaultdict(set)
     for file in files:
-        data = file.read_bytes()
-        text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(_text(file).splitlines(), 1):
             fields = line.partition("#")[0].split()
-            if fields and fields[0] in NOWHERE:
-                fields = [field for field in fields[1:] if "." in field]
+            if len(fields) > 1 and _is_address(fields[0]):
+                fields = [field for field in fields[1:] if "." in field and not _is_address(field)]
             for entry in fields:
                 host, path = _parts(entry)
                 if WORD.fullmatch(entry):
@@ -67,6 +84,24 @@ def read(files: Iterable[Path]) -> Blocklist:
                 else:
                     raise DataError(f"{file}:{number}: '{entry[:60]}' is neither a host, nor a host with a path, nor a word of letters.")
     return Blocklist(frozenset(hosts), {host: tuple(sorted(found)) for host, found in paths.items()}, frozenset(words))
+
+
+def _text(file: Path) -> str:
+    try:
+        data = file.read_bytes()
+        return (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise DataError(f"{file}: this blocklist cannot be read ({reason}). Give a text file in UTF-8, or its .gz.") from None
+
+
+def _is_address(field: str) -> bool:
+    """Whether this is an IP address, with or without a zone such as ``%lo0``."""
+    try:
+        ipaddress.ip_address(field.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _parts(url: str) -> tuple[str, str]:

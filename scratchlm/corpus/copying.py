@@ -1,157 +1,247 @@
 """Copies as map and reduce over files: the order of preference, then exact copies, one web address, near copies; each from who is left.
 
-Every function is work for a unit. What all of them share is a set of arrays by place (``places.py``): ids, rows, and who is pinned or
-held out. Buckets keep a reduce small; only ``settle`` walks over all links, in blocks.
+Every function is work for a unit. A map takes a run of files, a reduce a bucket of keys or a range of places, and what they write lies in
+buckets by its reader, so no unit holds more than its own run, bucket or range. Three units see the whole corpus: `order` and `follow`
+leave it to DuckDB, which spills, and `settle` holds one bit for each document. A band that more than five million documents share does
+not fit its bucket.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scratchlm.corpus import copies, places
+from scratchlm.corpus import copies, minhash, places
+from scratchlm.corpus.runs import given
 from scratchlm.corpus.schema import DECISIONS
 from scratchlm.units.desk import Desk
-from scratchlm.units.shuffle import read_bucket, write_buckets
+from scratchlm.units.shuffle import MOST_ROWS, read_bucket, write_buckets
 
 Facts = Mapping[str, Any]
-FOUND = pa.schema([(name, pa.int64()) for name in ("place", "of", "cluster", "size")] + [("value", pa.float32())])
-SPARED, HELD_OUT = "spared.npy", "held_out.npy"
-BLOCK = 2**18
-"""Links that are settled at a time."""
+RANGE = 2**16
+"""Places whose links are sorted, settled and looked up at once: at most 300 MB, if each document is like 16 others in every band."""
+SAID = [("row", pa.int64()), ("run", pa.int32()), ("kind", pa.string()), ("value", pa.float32()), ("firm", pa.bool_())]
+FOLLOWED = pa.schema([*SAID, ("through", pa.bool_()), ("dup_of", pa.string())])
+"""Copies with the id of the document that is kept; ``through``: the one they are a copy of went as well."""
+REASONS = {"exact": "the same text as another document", "address": "the web address of another document"}
 
 
 def order(desk: Desk, config: Facts) -> Facts:
-    """The place of every document that is left, and by place its id, its row in the corpus, and whether it is pinned or held out."""
-    files = [desk.local(url) for url in desk.inputs]
-    total = places.order(files, desk.path, tuple(config["keep"]), memory_mb=config["memory_mb"])
-    place_of = np.load(desk.path(places.PLACES), mmap_mode="r")
-    columns = {"pinned": np.zeros(total, np.bool_), "held_out": np.zeros(total, np.bool_), "row": np.zeros(total, np.int64)}
-    for file, start in zip(files, places.offsets(files)[:-1].tolist(), strict=True):
-        table = pq.read_table(file, columns=list(columns))
-        own = place_of[start : start + len(table)]
-        for name, column in columns.items():
-            column[own] = table[name].to_numpy()
-    np.save(desk.path(SPARED), columns["pinned"])
-    np.save(desk.path(HELD_OUT), columns["held_out"])
-    np.save(desk.path("corpus_rows.npy"), columns["row"])
-    return {"documents": total}
+    """The place of every document that is left, and by place its id, its row in the corpus and its run. Inputs: ranked, all files."""
+    names = places.columns(config["keep"])
+    tables = ((number // config["run_files"], desk.table(url, names)) for number, url in enumerate(desk.inputs))
+    return {"documents": places.order(tables, desk.path, tuple(config["keep"]), memory_mb=config["memory_mb"])}
 
 
 def keys(desk: Desk, config: Facts) -> Facts:
-    """Map: the rows of one file that a kind of copy is sought by, in buckets. Inputs: ranked, its signatures, places, who is left."""
-    table, start = desk.table(desk.inputs[0]), int(config["start"])
-    place = desk.array(desk.inputs[2])[start : start + len(table)]
-    left = desk.array(desk.inputs[3])[place]
-    table, place = table.filter(pa.array(left)), place[left]
-    scopes = copies.scope_keys(table, config["scope"])
+    """Map: the rows of one run that a kind of copy is sought by, in buckets.
+
+    Inputs: places; ranked and signatures of the run; the copies found so far, of all buckets. ``config["start"]``: its first row's rank.
+    """
+    files = given(desk, config)
+    scope = [config["scope"]] if config["scope"] != "all" else []
+    of_kind = {"exact": ["substance_high", "substance_low", "named"], "address": ["address"], "near": ["enough"]}[config["kind"]]
+    table = pa.concat_tables([desk.table(url, ["row", "pinned", "held_out", *scope, *of_kind]) for url in files["ranked"]])
+    start, run = int(config["start"]), int(config["run"])
+    place = desk.array(files["places"][0])[start : start + len(table)]
+    left = still_there(files["found"], run, table["row"].to_numpy())
+    own = {"place": place, "row": table["row"], "run": np.full(len(table), run, np.int32)}
+    own |= {"scope": copies.scope_keys(table, config["scope"]), "pinned": table["pinned"], "held_out": table["held_out"]}
     if config["kind"] == "near":
-        signatures = desk.array(desk.inputs[1])[left]
-        rows = copies.banded(signatures, table["enough"].to_numpy(), place, scopes)
+        left &= table["enough"].to_numpy()
+        brief, key = _signed(desk, files["signatures"], left)
+        banded = pa.table({name: own[name] for name in copies.BANDED.names[1:-1]}).filter(pa.array(left))
+        banded = banded.append_column("brief", copies.packed(brief))
+        _send(desk.path("keys.parquet"), key, lambda at: copies.band_rows(banded, key, at), config["buckets"])
     else:
-        rows = exact_rows(table, place, scopes) if config["kind"] == "exact" else address_rows(table, place, scopes)
-    write_buckets(desk.path("keys.parquet"), rows, places.bucket_of(rows["key"].to_numpy(), config["buckets"]), config["buckets"])
-    return {"documents": len(place)}
-
-
-def exact_rows(table: pa.Table, place: np.ndarray, scopes: np.ndarray) -> pa.Table:
-    """A row for each document: both halves of the hash of what it says."""
-    high, low = (table[name].to_numpy() for name in ("substance_high", "substance_low"))
-    return pa.table({"key": high, "check": low, "scope": scopes, "apart": copies.word_keys(table["named"].to_pylist()), "place": place})
-
-
-def address_rows(table: pa.Table, place: np.ndarray, scopes: np.ndarray) -> pa.Table:
-    """A row for each document that has a web address."""
-    known = [address for address in table["address"].to_pylist() if address is not None]
-    has = np.array([address is not None for address in table["address"].to_pylist()], dtype=np.bool_)
-    hashed = [copies.text_key(address) for address in known]
-    key, check = (np.array([pair[side] for pair in hashed], dtype=np.uint64) for side in (0, 1))
-    return pa.table({"key": key, "check": check, "scope": scopes[has], "apart": key, "place": place[has]})
-
-
-def same(desk: Desk, config: Facts) -> Facts:
-    """Reduce: exact copies, or documents of one web address, in one bucket. Inputs: pinned, held out, then keys of all files."""
-    spared, held_out = (desk.array(url) for url in desk.inputs[:2])
-    found = copies.same(read_bucket(desk.inputs[2:], config["bucket"]), spared=spared, held_out=held_out)
-    write(desk, found)
-    return {"copies": len(found.place)}
-
-
-def link(desk: Desk, config: Facts) -> Facts:
-    """Reduce: pairs of similar documents in one bucket. Inputs: held out, rows, then signatures of all files, then keys of all files."""
-    files = int(config["files"])
-    held_out, rows = desk.array(desk.inputs[0]), desk.array(desk.inputs[1])
-    stored = places.stored([desk.local(url) for url in desk.inputs[2 : 2 + files]], np.array(config["starts"], dtype=np.int64), rows)
-    found, crowd = copies.links(read_bucket(desk.inputs[2 + files :], config["bucket"]), stored, least=config["least"], held_out=held_out)
-    pq.write_table(found, desk.path("links.parquet"), compression="zstd")
-    return {"links": len(found), "crowded_buckets": crowd.buckets, "largest_bucket": crowd.largest, "pairs_left_out": crowd.skipped}
-
-
-def settle(desk: Desk, config: Facts) -> Facts:
-    """Which near copies go. Inputs: pinned, then the links of all buckets."""
-    spared = desk.array(desk.inputs[0])
-    merged = desk.path("all_links.parquet")
-    pq.write_table(copies.joined([desk.table(url) for url in desk.inputs[1:]]), merged, compression="zstd")
-    found = copies.settle(lambda: _blocks(merged), len(spared), spared=np.asarray(spared))
-    write(desk, found)
-    return {"copies": len(found.place)}
-
-
-def _blocks(path: Any) -> Iterator[pa.Table]:
-    """The links in blocks, all of one document in one block."""
-    rest = copies.LINKS.empty_table()
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(BLOCK):
-            table = pa.concat_tables([rest, pa.Table.from_batches([batch])])
-            place = table["place"].to_numpy()
-            border = int(np.searchsorted(place, place[-1]))
-            yield table.slice(0, border)
-            rest = table.slice(border)
-    yield rest
-
-
-def write(desk: Desk, found: copies.Copies) -> None:
-    """The copies that one bucket, or the end, has."""
-    table = pa.table({name: getattr(found, name) for name in FOUND.names}, schema=FOUND)
-    pq.write_table(table, desk.path("copies.parquet"), compression="zstd")
-
-
-def leave(desk: Desk, config: Facts) -> Facts:
-    """Who is left by place, once the copies of a kind are gone. Inputs: who was left (none at the start), copies of all buckets."""
-    total = int(config["total"])
-    left = desk.array(desk.inputs[0]).copy() if config["goes_on"] else np.ones(total, np.bool_)
-    for url in desk.inputs[1 if config["goes_on"] else 0 :]:
-        left[desk.table(url, ["place"])["place"].to_numpy()] = False
-    np.save(desk.path("left.npy"), left)
+        hashed = _exact(table) if config["kind"] == "exact" else _address(table)
+        rows = pa.table(own | hashed).select(copies.SAME.names).cast(copies.SAME)
+        rows = rows.filter(pa.array(left & np.asarray(rows["key"].is_valid())))
+        write_buckets(desk.path("keys.parquet"), rows, places.bucket_of(rows["key"].to_numpy(), config["buckets"]), config["buckets"])
     return {"documents": int(left.sum())}
 
 
-def decide(desk: Desk, config: Facts) -> Facts:
-    """All copies as ``DECISIONS``, in buckets by the file of the document. Inputs: ids and rows by place, then the copies of each kind.
+def _exact(table: pa.Table) -> dict[str, Any]:
+    """Both halves of the hash of what a document says; and its name, which must be equal too if it is pinned."""
+    return {"key": table["substance_high"], "check": table["substance_low"], "apart": copies.word_keys(table["named"].to_pylist())}
 
-    ``config["kinds"]``: for each further input its kind and limit; ``config["starts"]``: the first row of each file.
+
+def _address(table: pa.Table) -> dict[str, Any]:
+    """Both halves of the hash of a document's web address; none for one without."""
+    hashed = [copies.text_key(page) if page is not None else (None, None) for page in table["address"].to_pylist()]
+    key, check = (pa.array([pair[side] for pair in hashed], pa.uint64()) for side in (0, 1))
+    return {"key": key, "check": check, "apart": key}
+
+
+def _signed(desk: Desk, urls: Sequence[str], left: np.ndarray) -> tuple[minhash.Brief, copies.Keys]:
+    """The brief signatures and the keys of all bands of the documents of a run that are left."""
+    brief, key, start = [np.zeros((0, minhash.SLOTS), np.uint8)], [np.zeros(0, np.uint64)], 0
+    for url in urls:
+        signatures = desk.array(url)[:]
+        own = signatures[left[start : start + len(signatures)]]
+        brief.append(minhash.brief(own))
+        key.append(minhash.band_keys(own).ravel())
+        start += len(signatures)
+    return np.concatenate(brief), np.concatenate(key)
+
+
+def _send(path: Path, key: copies.Keys, rows: Callable[[np.ndarray], pa.Table], buckets: int) -> None:
+    """Write rows in buckets by key, each bucket made only when it is written."""
+    bucket = places.bucket_of(key, buckets)
+    sort = np.argsort(bucket, kind="stable")
+    edges = np.searchsorted(bucket[sort], np.arange(buckets + 1)).tolist()
+    with pq.ParquetWriter(path, copies.BANDED, compression="zstd", compression_level=1) as out:
+        for start, end in itertools.pairwise(edges):
+            out.write_table(rows(sort[start:end]), row_group_size=MOST_ROWS)
+
+
+def still_there(found: Sequence[str], run: int, rows: np.ndarray) -> np.ndarray:
+    """Which rows of a run are no copies, of any kind that was sought so far."""
+    gone = [read_bucket([url], run, ["row"])["row"].to_numpy() for url in found]
+    return ~np.isin(rows, np.concatenate([np.zeros(0, np.int64), *gone]))
+
+
+def same(desk: Desk, config: Facts) -> Facts:
+    """Reduce: exact copies, or documents of one web address, in one bucket. Inputs: keys of all runs."""
+    found = copies.same(read_bucket(desk.inputs, config["bucket"]))
+    write_buckets(desk.path("copies.parquet"), found, found["run"].to_numpy().astype(np.int64), int(config["runs"]))
+    return {"copies": len(found)}
+
+
+def link(desk: Desk, config: Facts) -> Facts:
+    """Reduce: pairs of similar documents in one bucket, in buckets by range of places. Inputs: keys of all runs."""
+    rows = read_bucket(desk.inputs, config["bucket"])
+    found, crowd = copies.links(rows, near=config["near"], held_out=config["held_out"])
+    write_buckets(desk.path("links.parquet"), found, found["place"].to_numpy() // RANGE, int(config["ranges"]))
+    return {"links": len(found), "crowded_buckets": crowd.buckets, "largest_bucket": crowd.largest, "pairs_left_out": crowd.skipped}
+
+
+def sort(desk: Desk, config: Facts) -> Facts:
+    """The links of one range of places in order, each once. Inputs: links of all buckets."""
+    found = copies.joined([read_bucket([url], config["bucket"]) for url in desk.inputs])
+    pq.write_table(found, desk.path("links.parquet"), compression="zstd")
+    return {"links": len(found)}
+
+
+def settle(desk: Desk, config: Facts) -> Facts:
+    """Which near copies go, a file for each range of places. Inputs: the sorted links of all ranges."""
+    count = 0
+    for number, found in enumerate(copies.settle((desk.table(url) for url in desk.inputs), int(config["total"]))):
+        pq.write_table(found, desk.path(f"{number}.parquet"), compression="zstd")
+        count += len(found)
+    return {"copies": count}
+
+
+def locate(desk: Desk, config: Facts) -> Facts:
+    """Where the near copies of one range of places lie, in buckets by run. Inputs: the copies of the range; rows and runs by place."""
+    found, first = desk.table(desk.inputs[0]), int(config["bucket"]) * RANGE
+    at = found["place"].to_numpy() - first
+    for name, url in zip(("row", "run"), desk.inputs[1:], strict=True):
+        found = found.append_column(name, pa.array(desk.array(url)[first : first + RANGE][at]))
+    write_buckets(desk.path("copies.parquet"), found, found["run"].to_numpy().astype(np.int64), int(config["runs"]))
+    return {"copies": len(found)}
+
+
+FOLLOW = """
+COPY (
+    WITH kept AS (SELECT doc_id, file_row_number AS place FROM read_parquet({ordered}, file_row_number = true)),
+    near AS (SELECT n.*, coalesce(m.of, n.of) AS last FROM read_parquet({near}) n LEFT JOIN read_parquet({near}) m ON n.of = m.place),
+    address AS (SELECT a.*, coalesce(n.last, a.of) AS last FROM read_parquet({address}) a LEFT JOIN near n ON a.of = n.place),
+    exact AS (
+        SELECT e.*, coalesce(a.last, n.last, e.of) AS last FROM read_parquet({exact}) e
+        LEFT JOIN address a ON e.of = a.place LEFT JOIN near n ON e.of = n.place
+    ),
+    every AS (
+        SELECT 'exact' AS kind, * FROM exact UNION ALL SELECT 'address' AS kind, * FROM address UNION ALL SELECT 'near' AS kind, * FROM near
+    )
+    SELECT row, run, kind, value, firm, last <> of AS through, doc_id AS dup_of FROM every JOIN kept ON last = kept.place ORDER BY row
+) TO {out} (FORMAT parquet)
+"""
+
+
+def follow(desk: Desk, config: Facts) -> Facts:
+    """All copies in favour of a document that is kept, for its own copy of another may have gone; a file for each run.
+
+    Inputs: the order of all documents; the copies of each kind.
     """
-    ids, rows = (desk.array(url) for url in desk.inputs[:2])
-    parts = [DECISIONS.empty_table()]
-    for url, (kind, limit) in zip(desk.inputs[2:], config["kinds"], strict=True):
-        parts.append(_decided(desk.table(url), kind, limit, ids, rows))
-    table = pa.concat_tables(parts).sort_by("row")
-    starts = np.array(config["starts"], dtype=np.int64)
-    write_buckets(desk.path("decisions.parquet"), table, np.searchsorted(starts, table["row"].to_numpy(), side="right") - 1, len(starts))
-    return {"copies": len(table)}
+    import duckdb  # heavy: only when there is something to join
+
+    files = given(desk, config)
+    with tempfile.TemporaryDirectory(dir=desk.path("0.parquet").parent) as aside:
+        names = {name: f"{aside}/{name}.parquet" for name in ("exact", "address", "near")}
+        for kind, path in names.items():
+            with pq.ParquetWriter(path, copies.COPIES, compression="zstd") as out:
+                for url in files[kind]:
+                    out.write_table(desk.table(url))
+        names |= {"ordered": desk.local(files["ordered"][0]), "out": f"{aside}/followed.parquet"}
+        with duckdb.connect(config={"memory_limit": f"{config['memory_mb']}MB", "threads": 1, "temp_directory": aside}) as base:
+            base.execute(FOLLOW.format(**{name: places.quoted(path) for name, path in names.items()}))
+        count = 0
+        for run, table in enumerate(_by_run(names["out"], int(config["runs"]))):
+            pq.write_table(table, desk.path(f"{run}.parquet"), compression="zstd")
+            count += len(table)
+    return {"copies": count}
 
 
-def _decided(found: pa.Table, kind: str, limit: float, ids: np.ndarray, rows: np.ndarray) -> pa.Table:
-    place, of, cluster = (found[name].to_numpy() for name in ("place", "of", "cluster"))
-    value = found["value"].to_numpy().astype(np.float64)
-    reasons = {"exact": "the same text as another document", "address": "the web address of another document"}
-    said = [reasons.get(kind) or f"about {share:.0%} of its phrases stand in another document" for share in value.tolist()]
-    names = {"dup_of": ids[of].astype("U32"), "cluster": ids[cluster].astype("U32")}
-    words = {"stage": pa.repeat(kind, len(place)), "rule": pa.repeat(f"{kind} copy", len(place)), "reason": pa.array(said, pa.string())}
-    numbers = {"row": rows[place], "value": value, "threshold": np.full(len(place), limit)}
-    return pa.table(words | names | numbers).select(DECISIONS.names).cast(DECISIONS)
+def _by_run(path: str, runs: int) -> Iterator[pa.Table]:
+    """The rows of each run, which come in the order of runs."""
+    rest, done = FOLLOWED.empty_table(), 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(places.BATCH):
+            rest = pa.concat_tables([rest, pa.Table.from_batches([batch]).cast(FOLLOWED)])
+            while done < rest["run"][-1].as_py():
+                own = int(np.searchsorted(rest["run"].to_numpy(), done, side="right"))
+                yield rest.slice(0, own)
+                rest, done = rest.slice(own), done + 1
+    yield rest
+    yield from [FOLLOWED.empty_table()] * (runs - done - 1)
+
+
+def decide(desk: Desk, config: Facts) -> Facts:
+    """``DECISIONS`` on the copies of a run, a file for each file of documents. Inputs: the copies of the run.
+
+    ``config["starts"]``: the first row of each file, and of the next run; ``config["limits"]``: of near copies and of held-out text.
+    """
+    found = decided(desk.table(desk.inputs[0]), *config["limits"])
+    edges = np.searchsorted(found["row"].to_numpy(), config["starts"]).tolist()
+    for number, (start, end) in enumerate(itertools.pairwise(edges)):
+        pq.write_table(found.slice(start, end - start), desk.path(f"{number}.parquet"), compression="zstd")
+    return {"copies": len(found)}
+
+
+def decided(found: pa.Table, near: float | None, held_out: float) -> pa.Table:
+    """``FOLLOWED`` as ``DECISIONS``; the limits are those of near copies and of copies of held-out text."""
+    rows = found.to_pylist()
+    limits = [1.0 if row["kind"] != "near" else held_out if row["firm"] else near for row in rows]
+    told = {
+        "row": found["row"], "stage": found["kind"], "rule": [f"{row['kind']} copy" for row in rows], "reason": list(map(_reason, rows)),
+        "value": found["value"], "threshold": limits, "dup_of": found["dup_of"], "cluster": found["dup_of"],
+    }  # fmt: skip
+    return pa.table([told[name] for name in DECISIONS.names], names=DECISIONS.names).cast(DECISIONS)
+
+
+def _reason(row: Facts) -> str:
+    where = "a document that is held out" if row["firm"] else "another document"
+    said = REASONS.get(row["kind"]) or f"about {row['value']:.0%} of its phrases stand in {where}"
+    return f"{said}, which itself went for the one that is kept" if row["through"] else said
+
+
+def left(desk: Desk, config: Facts) -> Facts:
+    """The place of each document of a run by its row, and -1 for those that are gone. Inputs as of `keys`, without signatures."""
+    files = given(desk, config)
+    rows = np.concatenate([desk.table(url, ["row"])["row"].to_numpy() for url in files["ranked"]])
+    start, first = int(config["start"]), int(config["first_row"])
+    place = desk.array(files["places"][0])[start : start + len(rows)]
+    there = still_there(files["found"], int(config["run"]), rows)
+    found = np.full(int(config["rows"]), -1, np.int64)
+    found[rows[there] - first] = place[there]
+    np.save(desk.path("left.npy"), found)
+    return {"documents": int(there.sum())}
 
 
 def every(found: Sequence[Any], name: str) -> list[str]:

@@ -3,10 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
-CUTS = pa.schema([("doc_id", pa.string()), ("op", pa.string()), ("start", pa.int64()), ("end", pa.int64())])
-
 Span = tuple[int, int]
 Structure = Sequence[Mapping[str, Any]] | None
 """The column ``structure`` of a document: mappings of ``kind``, ``start`` and ``end``."""
@@ -48,12 +44,6 @@ def around(spans: Sequence[Span], whole: Sequence[Span]) -> tuple[list[Span], in
         if start < end:
             left.append((start, end))
     return left, stepped
-
-
-def table(found: Iterable[tuple[str, Sequence[Span]]], op: str) -> pa.Table:
-    """The spans of each document as rows."""
-    rows = [{"doc_id": doc_id, "op": op, "start": start, "end": end} for doc_id, spans in found for start, end in spans]
-    return pa.Table.from_pylist(rows, schema=CUTS)
 
 
 def apply(text: str, spans: Sequence[Span]) -> str:

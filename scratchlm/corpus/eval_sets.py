@@ -4,8 +4,9 @@ The column that holds the question, and those that hold answers or continuations
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +35,35 @@ class EvalSet:
     """The first text of an item is its question."""
 
 
-def read_all(places: Iterable[Path]) -> list[EvalSet]:
-    """A set for each file; of a folder every ``.jsonl`` file in it, in the order of their names."""
-    sets = []
+def files_of(places: Iterable[Path]) -> list[Path]:
+    """The files, and of each folder every ``.jsonl`` file in it, in the order of their names; DataError when a folder has none."""
+    files = []
     for place in places:
-        files = sorted(place.glob("*.jsonl")) if place.is_dir() else [place]
-        if not files:
+        found = sorted(place.glob("*.jsonl")) if place.is_dir() else [place]
+        if not found:
             raise DataError(f"{place}: there is no .jsonl file in this folder. Give files of questions, one JSON object on each line.")
-        sets += [read(file) for file in files]
-    return sets
+        files += found
+    return files
+
+
+def read_all(places: Iterable[Path], taken: Iterable[str] = ()) -> list[EvalSet]:
+    """A set for each file, none of the name of another or of one that is ``taken``."""
+    files = files_of(places)
+    names = {file.absolute(): _names(file) for file in files}  # a file that is given twice is one set
+    given = Counter([*taken, *(name for own in names.values() for name in own)])
+    return [replace(read(file), name=next(name for name in own if given[name] == 1)) for file, own in names.items()]
+
+
+def _names(file: Path) -> list[str]:
+    """What a file may be called, the shortest first: its stem, with the folder, with the folder above that, and so on."""
+    parts = file.absolute().with_suffix("").parts
+    return ["/".join(parts[at:]) for at in range(len(parts) - 1, -1, -1)]
 
 
 def read(path: Path) -> EvalSet:
     """The set in a file of JSON lines, named after the file."""
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open(encoding="utf-8-sig") as lines:
             rows = [_row(line, f"{path}: line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: this cannot be read as lines of JSON ({error}). Give a .jsonl file in UTF-8.") from None

@@ -2,31 +2,35 @@
 
 Gopher: Rae et al. 2021, arXiv:2112.11446, A1.1. C4: Raffel et al. 2020, arXiv:1910.10683, 2.2. FineWeb: Penedo et al. 2024,
 arXiv:2406.17557, 3.3. Codex: Chen et al. 2021, arXiv:2107.03374, 3.1. StarCoder2: Lozhkov et al. 2024, arXiv:2402.19173, 4.1.
+Where C4's paper, its code and those who follow them differ, c4_utils.py of TensorFlow Datasets is meant, which made the published data.
 
 A value that cannot be measured (the stop words of a language without a list) is not a number and refuses nothing.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from scratchlm.core.config import nearest
+from scratchlm.core.errors import UsageError
 from scratchlm.core.records import Document
 from scratchlm.corpus import gibberish
-from scratchlm.corpus.profiles import Profile
-from scratchlm.corpus.words import ALPHANUMERIC, CLOSERS, DATA, DIGIT, LETTER, SPACE, Words, repeats, share
+from scratchlm.corpus.profiles import CHARACTERS, LANGUAGE_FREE, LIMITS, Profile
+from scratchlm.corpus.words import ALPHANUMERIC, CLOSERS, LETTER, SPACE, Words, data_like, repeats, share
 from scratchlm.sources.found import Number
 
 BULLETS = ("•", "-", "*", "‣", "◦")
 ELLIPSES = ("...", "…")
-ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟", "۔", "።", "։", "។", "၊", "။")
+ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟", "۔", "։", "።", "၊", "။")
 """Ends of sentences in the scripts of the world, for languages without a row of their own."""
-C4_ENDS = (".", "!", "?", '"', "'")
+LINE_ENDS = tuple("!.?։؝؞؟۔܀܁܂߹࠷࠹࠽࠾।॥၊။።፧፨᙮᜵᜶។៕៖៙៚᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᭽᭾᰻᰼᱾᱿‼‽⁇⁈⁉⸮⸼⹓⹔。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗！．？｡")
+"""FineWeb's: the marks that Unicode calls ends of sentences, but for those of extinct scripts. A quotation mark behind one is none."""
+C4_ENDS = (".", "?", "!", '"')
+FEWEST_WORDS, LONGEST_WORD = 5, 1000
+"""Of a line that C4 keeps."""
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 SHORT_LINE = 30
 """Characters of a line that FineWeb calls short."""
-ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{64,}+")
-"""A word of base64 or hexadecimal digits: 64 characters is the width at which encoders break lines."""
 
 
 def _repeated_lines(words: Words) -> float:
@@ -51,7 +55,7 @@ def _is_open(line: str) -> bool:
 
 def _is_bad(line: str) -> bool:
     parts = line.split()
-    return len(parts) < 3 or (len(line) > 1000 and max(map(len, parts)) > 1000)
+    return len(parts) < FEWEST_WORDS or (len(line) > LONGEST_WORD and max(map(len, parts)) > LONGEST_WORD)
 
 
 def _lines_with(words: Words, phrases: tuple[str, ...]) -> float:
@@ -60,24 +64,14 @@ def _lines_with(words: Words, phrases: tuple[str, ...]) -> float:
     return share(sum(any(phrase in line for phrase in phrases) for line in words.lower.split("\n")), len(words.lines))
 
 
-def _sentences(words: Words) -> int:
+def _sentences(words: Words) -> float:
     ends = _ends(words)
-    return sum(word.endswith(ends) or (word[-1] in CLOSERS and word.rstrip(CLOSERS).endswith(ends)) for word in words.all)
-
-
-def _data_like(words: Words) -> float:
-    encoded = sum(len(word) for word in words.whole.split() if len(word) >= 64 and ENCODED.fullmatch(word))
-    place, numbers = 0, 0
-    for line in words.code_lines:
-        behind = place + len(line)
-        kinds = words.whole_kinds[place:behind]
-        if len(line) > SHORT_LINE and (kinds & DATA > 0).mean() > 0.9 and (kinds & DIGIT > 0).mean() > 0.2 and not line.isspace():
-            numbers += 0 if ENCODED.fullmatch(line.strip()) else len(line)
-        place = behind + 1
-    return share(encoded + numbers, len(words.whole))
+    found = sum(word.endswith(ends) or (word[-1] in CLOSERS and word.rstrip(CLOSERS).endswith(ends)) for word in words.all)
+    return found * words.scale
 
 
 def _characters(words: Words) -> int:
+    """Of the text that is measured, white space aside."""
     return int((words.kinds & SPACE == 0).sum())
 
 
@@ -111,10 +105,10 @@ def _duplicate(n: int) -> Rule:
 
 RULES: dict[str, Rule] = {
     "too_few_words": Rule(
-        lambda words: len(words.plain) + words.words_of_code, AT_LEAST, "Gopher: too short to say anything; words of code count.",
+        lambda words: words.number, AT_LEAST, "Gopher: too short to say anything; words of code count.",
         "{value:.0f} words, fewer than {limit:g}"),
     "too_many_words": Rule(
-        lambda words: len(words.plain) + words.words_of_code, AT_MOST, "Gopher: so long that it is no text but a dump.",
+        lambda words: words.number, AT_MOST, "Gopher: so long that it is no text but a dump.",
         "{value:.0f} words, more than {limit:g}"),
     "words_too_short": Rule(
         lambda words: share(words.plain.sum(), len(words.plain)), AT_LEAST, "Gopher: single letters and digits, such as a table.",
@@ -161,8 +155,9 @@ RULES: dict[str, Rule] = {
         lambda words: _line_share(words, _is_open), AT_MOST, "C4: lines that do not end as a sentence does (FineWeb went without).",
         "{value:.0%} of the lines end with no mark", "language"),
     "bad_lines": Rule(
-        lambda words: _line_share(words, _is_bad), AT_MOST, "C4: lines of one or two words, or with a word of a thousand letters.",
-        "{value:.0%} of the lines have fewer than three words"),
+        lambda words: _line_share(words, _is_bad), AT_MOST,
+        f"C4: lines of fewer than {FEWEST_WORDS} words, or with a word of a thousand letters.",
+        f"{{value:.0%}} of the lines have fewer than {FEWEST_WORDS} words"),
     "javascript_lines": Rule(
         lambda words: _lines_with(words, ("javascript",)), AT_MOST, "C4: what a page says to a browser without scripts.",
         "{value:.0%} of the lines speak of JavaScript", "characters"),
@@ -170,14 +165,15 @@ RULES: dict[str, Rule] = {
         lambda words: _lines_with(words, POLICIES), AT_MOST, "C4: cookies, privacy, terms of use.",
         "{value:.0%} of the lines speak of cookies and terms", "characters"),
     "placeholder_text": Rule(
-        lambda words: words.lower.count("lorem ipsum"), AT_MOST, "C4: nobody has written this page yet.", "it holds 'lorem ipsum'",
-        "characters"),
+        lambda words: words.lower.count("lorem ipsum") * words.scale, AT_MOST, "C4: nobody has written this page yet.",
+        "it holds 'lorem ipsum'", "characters"),
     "curly_brackets": Rule(
-        lambda words: words.text.count("{"), AT_MOST, "C4: code where prose was expected.", "{value:.0f} curly brackets", "characters"),
+        lambda words: words.text.count("{") * words.scale, AT_MOST, "C4: code where prose was expected.",
+        "{value:.0f} curly brackets", "characters"),
     "too_few_sentences": Rule(
         _sentences, AT_LEAST, "C4: too few sentences for a page.", "{value:.0f} sentences, fewer than {limit:g}", "language"),
     "lines_without_end": Rule(
-        lambda words: _line_share(words, lambda line: line.rstrip(CLOSERS).endswith(_ends(words))), AT_LEAST,
+        lambda words: _line_share(words, lambda line: line.endswith(LINE_ENDS)), AT_LEAST,
         "FineWeb: hardly a line ends as a sentence does.", "{value:.0%} of the lines end with a mark", "language"),
     "short_lines": Rule(
         lambda words: _line_share(words, lambda line: len(line) <= SHORT_LINE), AT_MOST, "FineWeb: menus and lists of links.",
@@ -196,16 +192,16 @@ RULES: dict[str, Rule] = {
         lambda words: share(len(words.whole) - len(words.code_lines) + 1, len(words.code_lines)), AT_MOST,
         "Codex: code that nobody wrote by hand.", "lines of {value:.0f} characters on average", "characters"),
     "too_many_lines": Rule(
-        lambda words: len(words.code_lines), AT_MOST, "StarCoder2: so long that it is data.", "{value:.0f} lines, more than {limit:g}",
-        "characters"),
+        lambda words: len(words.code_lines) * words.whole_scale, AT_MOST, "StarCoder2: so long that it is data.",
+        "{value:.0f} lines, more than {limit:g}", "characters"),
     "too_few_alphanumerics": Rule(
         lambda words: share((words.whole_kinds & ALPHANUMERIC > 0).sum(), len(words.whole)), AT_LEAST, "Codex: drawings and binary data.",
         "{value:.0%} of the characters are letters or digits", "characters"),
     "data_like": Rule(
-        _data_like, AT_MOST, "StarCoder2: encoded data and tables of numbers.", "{value:.0%} of the text is encoded data or numbers",
+        data_like, AT_MOST, "StarCoder2: encoded data and tables of numbers.", "{value:.0%} of the text is encoded data or numbers",
         "characters"),
     "too_few_characters": Rule(
-        _characters, AT_LEAST, "In place of words: too short to say anything.",
+        lambda words: _characters(words) * words.scale, AT_LEAST, "In place of words: too short to say anything.",
         "{value:.0f} characters, fewer than {limit:g}", "characters"),
     "too_few_letter_characters": Rule(
         lambda words: share((words.kinds & LETTER > 0).sum(), _characters(words)), AT_LEAST,
@@ -236,15 +232,50 @@ def values(document: Document, lang: str) -> dict[str, float]:
     return {name: float(rule.measure(words)) for name, rule in RULES.items()}
 
 
+def checked(thresholds: Mapping[str, Number]) -> None:
+    """UsageError for a key that is neither RULE nor PROFILE.RULE, or names a rule that the profile has no means to judge."""
+    names = [name for kind in LIMITS for name in ((kind,) if kind in LANGUAGE_FREE else (kind, f"{kind}{CHARACTERS}"))]
+    for key in thresholds:
+        profile, _, rule = key.rpartition(".")
+        if rule not in RULES:
+            raise UsageError(f"corpus.thresholds: no rule '{rule}'.{nearest(rule, RULES)}")
+        if profile and profile not in names:
+            raise UsageError(f"corpus.thresholds: no profile '{profile}'.{nearest(profile, names)}")
+        if profile and not _can_ask(profile, rule):
+            raise UsageError(
+                f"corpus.thresholds: {key}: the profile '{profile}' does not know the {RULES[rule].judges}"
+                f"{'' if RULES[rule].judges == 'language' else ' of its texts'}, which this rule judges. Name another rule or profile."
+            )
+
+
+def _can_ask(profile: str, rule: str) -> bool:
+    """Whether what a rule needs is known of documents of a profile."""
+    if profile.endswith(CHARACTERS):
+        return RULES[rule].judges == "characters"
+    return profile not in LANGUAGE_FREE or RULES[rule].judges != "language"
+
+
+def limits(profile: Profile, overrides: Mapping[str, Number]) -> dict[str, Number]:
+    """The limit of each rule that a profile asks, in the order of ``RULES``.
+
+    An override replaces the limit of a rule or adds the rule: RULE in every profile that can ask it, PROFILE.RULE in that one.
+    """
+    own = dict(profile.limits)
+    for name in RULES:
+        for key in (name, f"{profile.name}.{name}"):
+            if key in overrides and _can_ask(profile.name, name):
+                own[name] = overrides[key]
+    return {name: own[name] for name in RULES if name in own}
+
+
 def failing(values: Mapping[str, float], profile: Profile, overrides: Mapping[str, Number]) -> list[Refusal]:
     """The rules of a profile that refuse these values, in the order of ``RULES``: the first is the cause that is booked.
 
-    ``overrides`` replace limits by the rule's name.
+    ``overrides`` are those of `limits`.
     """
     refused = []
-    for name, rule in RULES.items():
-        if name in profile.limits:
-            value, limit = values[name], overrides.get(name, profile.limits[name])
-            if value < limit if rule.keeps == AT_LEAST else value > limit:
-                refused.append(Refusal(name, value, limit, rule.reason.format(value=value, limit=limit)))
+    for name, limit in limits(profile, overrides).items():
+        rule, value = RULES[name], values[name]
+        if value < limit if rule.keeps == AT_LEAST else value > limit:
+            refused.append(Refusal(name, value, limit, rule.reason.format(value=value, limit=limit)))
     return refused

@@ -1,25 +1,33 @@
 """Lines that a host puts on its pages whatever they say: menus, notices, "read more". Found by counting, per host, and cut.
 
-Map each file to counts per host and line; add up the counts bucket by bucket; cut the lines in a second pass. Wenzek et al. 2020,
-arXiv:1911.00359, count lines over all pages; here a line must be common on its own host, so that a proverb that many hosts quote stays.
-A reduce holds one bucket (by the line's hash), 24 bytes a row; a file gives one row for each different line of a host.
+Map each run of files to counts per host and line; add up the counts bucket by bucket; send each run the lines that are common and stand in
+it; cut the lines in a second pass. Wenzek et al. 2020, arXiv:1911.00359, count lines over all pages; here a line must be common on its own
+host, so that a proverb that many hosts quote stays. A run holds 24 bytes for each different line of a host, a bucket 36 a row, and all
+buckets 16 bytes for each host that has enough pages; who cuts holds 8 bytes for each common line of its own run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import xxhash
+from jaxtyping import UInt64
 from pydantic import Field
 
 from scratchlm.core.config import Settings
 from scratchlm.corpus import cuts
 from scratchlm.corpus.copies import word_keys
+from scratchlm.corpus.minhash import mix
+from scratchlm.corpus.places import begins
 
 OP = "boilerplate line"
 COUNTS = pa.schema([("host", pa.uint64()), ("line", pa.uint64()), ("documents", pa.int64())])
 """In how many documents of a host a line stands; line 0 counts the documents themselves."""
+IN_RUN = pa.schema([*COUNTS, pa.field("run", pa.int32())])
+COMMON = pa.schema([("key", pa.uint64()), ("run", pa.int32())])
+"""Common lines, each known by one number made of host and line, for each run in which they stand."""
+Keys = UInt64[np.ndarray, " N"]
 
 
 class LineRules(Settings):
@@ -47,37 +55,51 @@ def counted(hosts: Sequence[str | None], texts: Sequence[str], structures: Seque
 
 
 def summed(parts: Sequence[pa.Table]) -> pa.Table:
-    """Reduce: the counts of several files for one bucket of lines added up, in order of host and line."""
+    """Counts of several parts added up, in order of host and line."""
     table = pa.concat_tables([COUNTS.empty_table(), *parts])
     host, line, documents = (table[name].to_numpy() for name in COUNTS.names)
     sort = np.lexsort((line, host))
     host, line, documents = host[sort], line[sort], documents[sort]
-    new = np.flatnonzero(np.append(True, (host[1:] != host[:-1]) | (line[1:] != line[:-1]))[: len(host)])
+    new = np.flatnonzero(begins(host, line))
     total = np.add.reduceat(documents, new) if len(new) else documents
     return pa.table([host[new], line[new], total], schema=COUNTS)
 
 
-def boilerplate(counts: pa.Table, sizes: pa.Table, rules: LineRules) -> pa.Table:
-    """The rows of ``counts`` whose lines are to be cut. ``sizes`` are the rows of line 0 of all buckets, in order of host."""
-    host, line, documents = (counts[name].to_numpy() for name in COUNTS.names)
+def common(rows: pa.Table, sizes: pa.Table, rules: LineRules) -> pa.Table:
+    """Reduce: the rows of ``IN_RUN`` of one bucket of lines whose lines are to be cut, as ``COMMON``.
+
+    ``sizes`` are the rows of line 0, summed, in order of host; a host that is not among them has too few documents.
+    """
+    host, line, documents, run = (rows[name].to_numpy() for name in IN_RUN.names)
+    sort = np.lexsort((line, host))
+    new = begins(host[sort], line[sort])
+    total = np.add.reduceat(documents[sort], np.flatnonzero(new)) if len(sort) else documents
+    of = np.empty(len(sort), np.int64)
+    of[sort] = total[np.cumsum(new) - 1]
     known = sizes["host"].to_numpy()
     place = np.minimum(np.searchsorted(known, host), max(0, len(known) - 1))
-    of = np.where(known[place] == host, sizes["documents"].to_numpy()[place], 0) if len(known) else np.zeros(len(host), np.int64)
-    often = (documents >= rules.documents) & (documents >= rules.share * of) & (of >= rules.least) & (line != 0)
-    return counts.filter(pa.array(often))
+    size = np.where(known[place] == host, sizes["documents"].to_numpy()[place], 0) if len(known) else np.zeros(len(host), np.int64)
+    often = (of >= rules.documents) & (of >= rules.share * size) & (size >= rules.least)
+    return pa.table([key_of(host[often], line[often]), run[often]], schema=COMMON)
+
+
+def key_of(host: UInt64[np.ndarray, " H"], line: UInt64[np.ndarray, " L"]) -> UInt64[np.ndarray, " L"]:
+    """One number for each line of a host, or of the host of each."""
+    return mix(mix(host) ^ line)
 
 
 def found_in(
-    documents: Sequence[tuple[str, str | None, str, cuts.Structure]], common: pa.Table, rules: LineRules
+    documents: Iterable[tuple[str, str | None, str, cuts.Structure]], keys: Keys, rules: LineRules
 ) -> Iterator[tuple[str, list[cuts.Span]]]:
-    """Map: for each (id, host, text, structure) the lines to cut, with their line breaks; ``common`` is what `boilerplate` gave."""
-    lines: dict[int, set[int]] = {}
-    for host, line in zip(common["host"].to_pylist(), common["line"].to_pylist(), strict=True):
-        lines.setdefault(host, set()).add(line)
-    host_of = word_keys(host for _, host, _, _ in documents).tolist()
-    for (doc_id, _, text, structure), host in zip(documents, host_of, strict=True):
-        if known := lines.get(host):
-            yield doc_id, cuts.merged((start, end) for line, start, end in _lines(text, structure, rules) if line in known)
+    """Map: for each (id, host, text, structure) with a host the lines to cut, with their line breaks; ``keys`` ascend."""
+    for doc_id, name, text, structure in documents:
+        host = word_keys([name])
+        if len(keys) and host[0]:
+            lines = list(_lines(text, structure, rules))
+            key = key_of(host, np.array([line for line, _, _ in lines], dtype=np.uint64))
+            at = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+            cut = [(start, end) for (_, start, end), found in zip(lines, (keys[at] == key).tolist(), strict=True) if found]
+            yield doc_id, cuts.merged(cut)
 
 
 def _lines(text: str, structure: cuts.Structure, rules: LineRules) -> Iterator[tuple[int, int, int]]:

@@ -1,9 +1,9 @@
 """How much of which source is learned from, and in which order: a plan that is exact, and an order that is a function of the seed alone.
 
-A source of n characters gets a share proportional to weight · n**temperature (Conneau and Lample 2019, arXiv:1901.07291: below 1, small
-sources are seen more often), unless its epochs are given. A share of 2.4 epochs is every document twice and four tenths of them once more:
-those whose hash is smallest, so a larger share holds the smaller one. The order is that of another hash, of seed, document and copy: files
-are shuffled by sending rows to buckets by their key and sorting each bucket.
+A source of n characters gets a share proportional to weight · n**(1/T) at temperature T (Conneau and Lample 2019, arXiv:1901.07291;
+Xue et al. 2021, arXiv:2010.11934: above 1, small sources are seen more often), unless its epochs are given. A share of 2.4 epochs is
+every document twice and four tenths of them once more: those whose hash is smallest, so a larger share holds the smaller one. The order
+is that of another hash, of seed, document and copy: files are shuffled by sending rows to buckets by their key and sorting each bucket.
 """
 
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 from jaxtyping import Int64, UInt64
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from scratchlm.core import seeds
 from scratchlm.core.config import Settings, nearest
@@ -32,9 +32,15 @@ class Share(Settings):
     weight: float = Field(default=1.0, ge=0.0)
     """Its share relative to others of the same size; 0 leaves it out."""
     epochs: float | None = Field(default=None, ge=0.0)
-    """How often it is seen, whatever the others; None: as its weight says."""
+    """How often it is seen, whatever the others and the limit of all; None: as its weight says."""
     most_epochs: float | None = Field(default=None, gt=0.0)
     """Its own limit; None: that of all."""
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> "Share":
+        if self.epochs is not None and self.most_epochs is not None:
+            raise ValueError("give epochs, which are seen whatever happens, or most_epochs, which bound what its weight gives; not both")
+        return self
 
 
 class MixConfig(Settings):
@@ -42,12 +48,13 @@ class MixConfig(Settings):
 
     sources: dict[str, Share] = Field(default_factory=dict)
     """By name; a source that is not named has weight 1."""
-    temperature: float = Field(default=1.0, ge=0.0, le=1.0)
-    """1: sources count by their size; 0: all sources count the same."""
+    temperature: float = Field(default=1.0, ge=1.0, allow_inf_nan=False)
+    """1: sources count by their size; the higher, the more they count the same."""
     total: int | None = Field(default=None, gt=0)
-    """Characters to learn from; None: as many as there are."""
+    """Characters to learn from; None: what the sources with ``epochs`` make, and once what the others hold."""
     most_epochs: float = Field(default=4.0, gt=0.0)
-    """A source is not seen more often: up to four times is nearly as good as new text (Muennighoff et al. 2023, arXiv:2305.16264)."""
+    """A source is not seen more often by its weight: up to four times is nearly as good as new text (Muennighoff et al. 2023,
+    arXiv:2305.16264)."""
 
 
 class Part(Settings):
@@ -78,12 +85,15 @@ def plan(sizes: Mapping[str, int], config: MixConfig) -> Plan:
     for name in config.sources:
         if name not in sizes:
             raise UsageError(f"mix.sources: there is no source '{name}'.{nearest(name, sizes)}")
-    wanted, left = config.total or sum(sizes.values()), float(config.total or sum(sizes.values()))
     shares = {name: config.sources.get(name, Share()) for name in sorted(sizes) if sizes[name]}
     most = {name: sizes[name] * (share.most_epochs or config.most_epochs) for name, share in shares.items()}
-    taken = {name: min(share.epochs * sizes[name], most[name]) for name, share in shares.items() if share.epochs is not None}
-    left = max(0.0, left - sum(taken.values()))
-    open_ = {name: share.weight * sizes[name] ** config.temperature for name, share in shares.items() if name not in taken and share.weight}
+    taken = {name: share.epochs * sizes[name] for name, share in shares.items() if share.epochs is not None}
+    once = sum(sizes[name] for name, share in shares.items() if name not in taken and share.weight)
+    wanted = config.total or round(sum(taken.values())) + once
+    left = max(0.0, wanted - sum(taken.values()))
+    open_ = {
+        name: share.weight * sizes[name] ** (1 / config.temperature) for name, share in shares.items() if name not in taken and share.weight
+    }
     while open_:
         every = sum(open_.values())
         fair = {name: weight / every * left for name, weight in open_.items()}
@@ -137,13 +147,17 @@ def _salt(seed: int, copy: int) -> int:
     return seeds.derive(seed, "order", copy=copy)
 
 
-def ordered(doc_ids: Sequence[str], sources: Sequence[str], mixed: Plan, limits: Mapping[str, int], seed: int) -> pa.Table:
-    """Map: a row of ``ORDER`` for each time that a document of a file is seen, sorted; send them to ``bucket_of(key, buckets)``."""
+def times(doc_ids: Sequence[str], sources: Sequence[str], mixed: Plan, limits: Mapping[str, int], seed: int) -> Sizes:
+    """How often each document is seen; ``limits``: by source, the part key below which it is seen once more."""
     keys = part_keys(seed, doc_ids).tolist()
     more = [limits.get(source, 0) > key for source, key in zip(sources, keys, strict=True)]
-    times = np.array([mixed.parts[source].whole for source in sources], dtype=np.int64) + np.array(more, dtype=np.int64)
-    rows = np.repeat(np.arange(len(times)), times)
-    copies = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
+    return np.array([mixed.parts[source].whole for source in sources], dtype=np.int64) + np.array(more, dtype=np.int64)
+
+
+def ordered(doc_ids: Sequence[str], seen: Sizes, seed: int) -> pa.Table:
+    """Map: a row of ``ORDER`` for each time that a document of a file is seen, sorted; send them to ``bucket_of(key, buckets)``."""
+    rows = np.repeat(np.arange(len(seen)), seen)
+    copies = np.arange(len(rows)) - np.repeat(np.cumsum(seen) - seen, seen)
     ids = [doc_ids[row] for row in rows.tolist()]
     key = np.array([order_key(seed, doc_id, copy) for doc_id, copy in zip(ids, copies.tolist(), strict=True)], dtype=np.uint64)
     return arranged([pa.table([key, pa.array(ids, pa.string()), copies.astype(np.int32), rows], schema=ORDER)])

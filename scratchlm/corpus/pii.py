@@ -3,16 +3,13 @@
 `KINDS` says what is looked for; `scratchlm.corpus.pii_labelled` measures how well.
 """
 
-import json
 import re
-from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from dataclasses import replace as changed
 from typing import Literal
 
 from scratchlm.core.errors import UsageError
-from scratchlm.core.records import Document
 from scratchlm.corpus import pii_contacts, pii_numbers, pii_streets, pii_surrogates, secrets
 from scratchlm.corpus.pii_pattern import Pattern, lowered
 from scratchlm.corpus.pii_surrogates import Invent
@@ -28,8 +25,6 @@ class Kind:
     patterns: tuple[Pattern, ...]
     placeholder: str
     invent: Invent
-    default: bool = True
-    """Whether it is looked for unless told otherwise."""
     gate: re.Pattern[str] | None = None
     """Without a match of it anywhere in the text there is nothing of this kind."""
 
@@ -41,7 +36,7 @@ SEVEN_DIGITS = re.compile(r"[0-9](?:[ .()/\xa0-]{0,3}[0-9]){6}")
 KINDS: dict[str, Kind] = {
     "private_key": Kind(secrets.PRIVATE_KEY, "<private-key>", pii_surrogates.key_block),
     "api_key": Kind(secrets.API_KEY, "<key>", pii_surrogates.key),
-    "secret": Kind(secrets.SECRET, "<secret>", pii_surrogates.key),
+    "secret": Kind(secrets.SECRET, "<secret>", pii_surrogates.alike),
     "email": Kind(pii_contacts.EMAIL, "<email>", pii_surrogates.email),
     "iban": Kind(pii_numbers.ACCOUNT, "<iban>", pii_surrogates.iban),
     "credit_card": Kind(pii_numbers.CREDIT_CARD, "<card>", pii_surrogates.unchecked(pii_numbers.is_card), gate=SEVEN_DIGITS),
@@ -62,7 +57,8 @@ KINDS: dict[str, Kind] = {
 }
 """By priority: where two overlap, the upper one is meant."""
 
-DEFAULT = tuple(name for name, kind in KINDS.items() if kind.default)
+DEFAULT = tuple(KINDS)
+"""Every kind is looked for unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -81,14 +77,15 @@ def find(text: str, kinds: Sequence[str] = DEFAULT, *, regions: Sequence[str] = 
     """The private values, from left to right, none inside another; ``regions``: whose national phone numbers count, by ISO code."""
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise UsageError(f"There is no kind of private value called {unknown[0]}; known are {', '.join(KINDS)}.")
-    lower, taken = lowered(text), []
+    lower = lowered(text)
+    taken: list[Span] = []
     asked: dict[re.Pattern[str], bool] = {}
     for name, kind in KINDS.items():
         if kind.gate and kind.gate not in asked:
             asked[kind.gate] = kind.gate.search(text) is not None
         if name in kinds and (kind.gate is None or asked[kind.gate]):
-            for start, end in _places(name, text, lower, regions):
-                _take(taken, Span(start, end, name))
+            found = sorted(_places(name, text, lower, regions), key=lambda place: (place[0], -place[1]))
+            taken = merged(taken, [Span(start, end, name) for start, end in found])
     return taken
 
 
@@ -99,12 +96,16 @@ def _places(name: str, text: str, lower: str, regions: Sequence[str]) -> Iterato
         yield from pattern.find(text, lower)
 
 
-def _take(taken: list[Span], span: Span) -> None:
-    """Put the span in its place unless an earlier one holds some of its characters."""
-    place = bisect_left(taken, span)
-    clear_left = place == 0 or taken[place - 1].end <= span.start
-    if clear_left and (place == len(taken) or span.end <= taken[place].start):
-        taken.insert(place, span)
+def merged(taken: Sequence[Span], found: Sequence[Span]) -> list[Span]:
+    """Both, from left to right: of ``taken`` all, of ``found`` what overlaps neither those nor an earlier one; in time of their number."""
+    both: list[Span] = []
+    rest = deque(taken)
+    for span in found:
+        while rest and rest[0].start < span.end:
+            both.append(rest.popleft())
+        if not both or both[-1].end <= span.start:
+            both.append(span)
+    return [*both, *rest]
 
 
 def replace(text: str, spans: Sequence[Span], mode: Mode = "placeholder", seed: int = 0) -> tuple[str, list[dict[str, str | int]]]:
@@ -121,19 +122,3 @@ def replace(text: str, spans: Sequence[Span], mode: Mode = "placeholder", seed: 
         position = span.end
         edits.append({"op": f"pii:{span.kind}", "start": span.start, "end": span.end, "repl": put, "stage": STAGE})
     return "".join([*parts, text[position:]]), edits
-
-
-def mask(document: Document, kinds: Sequence[str] = DEFAULT) -> Document:
-    """``document`` with a placeholder for every private value; ``edits`` records each place, not what stood there."""
-    spans = find(document.text, kinds)
-    if not spans:
-        return document
-    text, edits = replace(document.text, spans)
-    earlier = json.loads(str(document.facts.get("edits") or "[]"))
-    return changed(document, text=text, facts={**document.facts, "edits": json.dumps([*earlier, *edits])})
-
-
-def masked(document: Document) -> list[tuple[str, int]]:
-    """For each masked place its kind and how many characters it took away."""
-    edits = json.loads(str(document.facts.get("edits") or "[]"))
-    return [(edit["op"], edit["end"] - edit["start"] - len(edit["repl"])) for edit in edits if edit["stage"] == STAGE]

@@ -4,32 +4,44 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from scratchlm.corpus.pii_pattern import THING, Pattern, always, before
+from scratchlm.corpus.pii_pattern import Pattern, always, before, is_thing
 
 # Latin letters and digits only: in Chinese or Japanese text an address stands between letters without a blank.
 LETTER = "A-Za-z0-9À-ɏ"
 LABEL = rf"[{LETTER}](?:[{LETTER}-]{{0,61}}[{LETTER}])?"
-LOCAL = rf"(?<![{LETTER}_.+%-])[{LETTER}][{LETTER}_.+%-]{{0,63}}"
+# Signs of mark-up and encoded ones before the first letter are no part of it. Mail systems write more than the 64 characters allowed.
+LOCAL = rf"(?<!%)(?<!%[0-9A-Fa-f])[{LETTER}][{LETTER}_.+%-]{{0,255}}"
+WITH_APOSTROPHE = rf"(?<![{LETTER}'])[{LETTER}][{LETTER}_.+-]{{0,30}}'[{LETTER}][{LETTER}_.+-]{{0,63}}"
 TOP = r"[A-Za-zÀ-ɏ]{2,24}"
 NOT_TOP = re.compile(
     r"\.(?:png|jpe?g|gif|svg|webp|js|css|html?|json|xml|ya?ml|txt|toml|lock|exe|dll|service|socket|timer|target|mount|slice|device)$"
 )
 """Endings of files and of system units, as in logo@2x.png and getty@tty1.service."""
-PATH_AFTER = re.compile(r":[\w.~-]{0,60}/|:[\w.-]{1,60}\.git\b|\(")
-URL_BEFORE = re.compile(r"://[^\s/@]{0,100}$")
+PATH_AFTER = re.compile(r":[\w.~-]{0,60}/|:[\w.-]{1,60}\.git\b")
+SURE_TOP = re.compile(r"\.(?:com|org|net|edu|gov|mil|int|info|(?!to|mm)[a-z]{2})$")
+"""Endings of hosts that are no names of methods: an opening bracket may follow."""
+NO_BOX_BEFORE = re.compile(
+    r"://[^\s/@]{0,100}$|@$|(?i:message-id|references|in-reply-to):\s{0,3}(?:<[^<>\s]{0,90}>\s{0,3}){0,3}<(?:[^<>\s]{0,60})$"
+)
+"""What an address is a part of: the user within a URL, a handle such as @jane@example.com, the number of a message."""
 
 
 def is_email(text: str, start: int, end: int) -> bool:
     """Not a file, a system unit, a method of a matrix product, the target of a copy, or the user within a URL."""
     if NOT_TOP.search(text[start:end]) or text.startswith(("git@", "hg@"), start):
         return False
-    return not PATH_AFTER.match(text, end) and not URL_BEFORE.search(before(text, start, 110))
+    if PATH_AFTER.match(text, end) or (text.startswith("(", end) and not SURE_TOP.search(text[start:end])):
+        return False
+    return not NO_BOX_BEFORE.search(before(text, start, 110))
 
 
 AT, DOT = r"[(\[{](?:at|AT)[)\]}] {0,2}", r" {0,2}[(\[{](?:dot|DOT)[)\]}] {0,2}"
-END = rf"(?![{LETTER}_@-])"
+END = rf"(?![{LETTER}@]|[_-]{{1,9}}[{LETTER}])"
+HOST = rf"(?:{LABEL}\.){{1,8}}{TOP}{END}"
 EMAIL = (
-    Pattern(re.compile(rf"@(?:{LABEL}\.){{1,8}}{TOP}{END}"), is_email, left=re.compile(LOCAL + "$")),
+    Pattern(re.compile(rf"@{HOST}"), is_email, left=re.compile(LOCAL + "$")),
+    Pattern(re.compile(rf"@{HOST}(?!')"), is_email, ("'",), left=re.compile(WITH_APOSTROPHE + "$")),
+    Pattern(re.compile(rf"%40{HOST}"), is_email, ("%40",), left=re.compile(LOCAL + "$")),
     Pattern(
         re.compile(rf"{AT}(?:{LABEL}(?:\.|{DOT})){{1,8}}{TOP}{END}"), always, ("(at)", "[at]", "{at}"), left=re.compile(LOCAL + " {0,2}$")
     ),
@@ -42,12 +54,15 @@ PRIVATE = tuple(
 """Ranges for use within one house. Loopback, netmasks, multicast and the like are the same on every machine and are no one's."""
 EXAMPLES = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")))
 VERSION = re.compile(
-    r"(?i)(?:(?<![a-z])(?:v|ver|version|versie|firmware|release|build|driver|section|clause|chapter|article|rule|oid|kernel)\b.{0,12}"
+    r"(?i)(?:(?<![a-z])(?:v|ver|version|versie|firmware|release|build|driver|section|clause|chapter|article|rule|oid|kernel)s?"
+    r"(?: (?:no|number|is|was|to))?[\s.:=#\"'(]{0,4}"
     r"|version\W{1,4}|[a-z]/|[a-z]-|==|>=|~=|§ ?)$"
 )
 ADDRESSED = re.compile(
     r"(?i)(?<![a-z])(?:ip|addr|address|host|server|from|dns|ping|client|peer|at|port|[\w-]{0,20}_ip)\b[^\n]{0,20}$|[@/\[]$"
 )
+LOGGED = re.compile(r" \S{1,40} \S{1,40} \[\d")
+"""User and time in the log of a web server."""
 RESOLVERS = frozenset(("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9"))
 
 
@@ -69,10 +84,10 @@ NETWORK = re.compile(r"/\d{1,3}(?!\d)")
 
 
 def is_network(text: str, start: int, end: int) -> bool:
-    """Whether a prefix length follows and the address has no bits beyond it, as in 10.0.0.0/8."""
+    """Whether a prefix length follows and the address has no bits beyond it, as in 10.0.0.0/8; one with /32 is a machine's."""
     prefix = NETWORK.match(text, end)
     try:
-        return prefix is not None and bool(ipaddress.ip_network(text[start : prefix.end()]))
+        return prefix is not None and ipaddress.ip_network(text[start : prefix.end()]).num_addresses > 1
     except ValueError:
         return False
 
@@ -88,7 +103,7 @@ def ipv4(reach: str) -> Callable[[str, int, int], bool]:
         parts = [int(part) for part in value.split(".")]
         small = (parts[0] < 30 and sum(part < 30 for part in parts) > 2) or parts[3] == 0
         small = small and reach == "public" and (outline or value not in RESOLVERS)
-        return not small or text.startswith(":", end) or bool(ADDRESSED.search(before(text, start, 30)))
+        return not small or text.startswith(":", end) or bool(LOGGED.match(text, end) or ADDRESSED.search(before(text, start, 30)))
 
     return meant
 
@@ -130,11 +145,11 @@ DIGITS = {
 }
 """How many a national number has where it begins with any digit: most others are told apart without asking the library."""
 # Set aside for stories, so that no one is called; the library holds them for invalid.
-FICTION = re.compile(r"\+(?:447700900\d{3}|3363998\d{4})$")
+FICTION = re.compile(r"\+(?:44(?:7700900|1632960)\d{3}|3363998\d{4})$")
 CALL = (
-    r"(?:tel|call|calls|fax|cell|ring|reach|dial|desk|handy|sms|pager|ph|bel|ruf|fixe|tlf|kom|cel|message|messages|answering|ligue)(?![a-zà-ÿ])"
-    r"|tele|telé|telè|phone|mobil|móvil|whatsapp|cellul|celul|hotline|msisdn|tél|appel|portable|llam|chiam|anruf|rufnummer|zadzwoń|komórk|fone"
-    r"|contact[ _]number|☎|тел|电话|手机|電話|携帯|फ़ोन|전화"
+    r"(?:tel|call|calls|fax|cell|ring|reach|dial|desk|handy|sms|pager|ph|bel|ruf|fixe|tlf|kom|cel|message|messages|answering|ligue|liga|port|dom|fisso)(?![a-zà-ÿ])"
+    r"|teleph|telef|teléf|telèf|phone|mobil|móvil|whatsapp|cellul|celul|hotline|msisdn|tél|appel|portable|llam|chiam|anruf|rufnummer|zadzwoń|komórk|fone"
+    r"|contact[ _]number|kontakt|contact|erreichbar|joignable|reserva|dzwoń|☎|тел|संपर्क|电话|手机|電話|携帯|फ़ोन|전화"
 )
 CALLED = re.compile(rf"(?i)(?:(?<![a-z])(?:{CALL})|phone|_tel|(?:my|his|her|our|your)\b[\w ]{{0,20}}number)(?! number)[^\d+]{{0,30}}$")
 CALL_HINTS = ("number", "☎", *re.findall(r"[^\W_]+", CALL.partition(")")[0] + CALL.partition("ÿ])")[2]))
@@ -175,7 +190,7 @@ def _valid(
         start, end = match.span()
         lead = before(text, start)
         named = NAMED_AFTER.match(text, end) is not None
-        if (near and not named and not near.search(lead)) or DATE.match(match.group()) or THING.search(lead):
+        if (near and not named and not near.search(lead)) or DATE.match(match.group()) or is_thing(lead):
             continue
         length = _length_of_number(match.group(), regions)
         if length or ((named or LABELLED.search(lead)) and is_dialled(match.group())):

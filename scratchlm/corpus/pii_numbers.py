@@ -6,7 +6,7 @@ issuing offices publish. A bare number without a check of its own counts only wh
 
 import re
 
-from scratchlm.corpus.pii_pattern import THING, Pattern, before, on_value, unless_thing
+from scratchlm.corpus.pii_pattern import PERSON, Pattern, before, called, is_thing, on_value, unless_thing
 
 
 def digits_of(value: str) -> str:
@@ -42,16 +42,19 @@ def is_card(value: str) -> bool:
     return any(len(digits) in lengths and prefix.match(digits) for prefix, lengths in ISSUERS) and luhn(digits)
 
 
-CARD_WORDS = re.compile(r"(?i)card|visa|amex|maestro|(?<![a-z])(?:cc|pan)(?![a-z])|carte|carta|karte|tarjeta|cartão|karty")
+CARD = r"card|visa|amex|maestro|(?<![a-z])(?:cc|pan)(?![a-z])|carte|carta|karte|tarjeta|cartão|karty"
+CARD_WORDS, CARD_CALLED = re.compile(f"(?i){CARD}"), called(CARD)
 
 
 def card(text: str, start: int, end: int) -> bool:
-    """Digits in one run may be any identifier, so no thing's name stands before them; after a word about cards every prefix will do."""
+    """Digits in one run may be any identifier, so no thing's name stands before them; after a word about cards every bank's will do."""
     value, lead = text[start:end], before(text, start)
+    if is_thing(lead, CARD_CALLED):
+        return False
     if CARD_WORDS.search(lead):
-        return luhn(digits_of(value)) and len(set(value)) > 1 and not THING.search(lead)
+        return luhn(digits_of(value)) and len(set(digits_of(value))) > 1 and value[0] in "23456"
     common = not value.isdigit() or len(value) in (14, 15, 16)
-    return common and is_card(value) and not THING.search(lead)
+    return common and is_card(value)
 
 
 IBAN_LENGTHS = {
@@ -60,14 +63,15 @@ IBAN_LENGTHS = {
     "GI": 23, "GL": 18, "GR": 27, "GT": 28, "HR": 21, "HU": 28, "IE": 22, "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30,
     "KZ": 20, "LB": 28, "LC": 32, "LI": 21, "LT": 20, "LU": 20, "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MR": 27,
     "MT": 31, "MU": 30, "NL": 18, "NO": 15, "PK": 24, "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22, "SA": 24, "SC": 31,
-    "SE": 24, "SI": 19, "SK": 24, "SM": 27, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
+    "SE": 24, "SI": 19, "SK": 24, "SM": 27, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20, "BI": 27, "DJ": 27, "FK": 18,
+    "HN": 28, "MN": 20, "NI": 28, "OM": 23, "RU": 33, "SD": 18, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "YE": 30,
 }  # fmt: skip
 # One shape for each length, so that a word after the account is never taken for a part of it.
 IBAN = (
     r"[A-Z](?<![A-Za-z0-9].)(?=[A-Z][0-9]{2})(?:"
     + "|".join(
         f"(?:{'|'.join(f'(?<={country[0]}){country[1]}' for country, own in IBAN_LENGTHS.items() if own == length)})"
-        f"[0-9]{{2}}(?: ?[A-Z0-9]){{{length - 4}}}"
+        f"[0-9]{{2}}(?:[ \\xa0-]?[A-Z0-9]){{{length - 4}}}"
         for length in sorted(set(IBAN_LENGTHS.values()))
     )
     + ")(?![A-Za-z0-9])"
@@ -76,8 +80,14 @@ IBAN = (
 
 def is_iban(value: str) -> bool:
     """The whole, its first four characters moved to the end and letters read as 10 to 35, leaves 1 when divided by 97."""
-    value = value.replace(" ", "").upper()
+    value = re.sub("[ \xa0-]", "", value).upper()
     return int("".join(str(int(letter, 36)) for letter in value[4:] + value[:4])) % 97 == 1
+
+
+def is_small_iban(value: str) -> bool:
+    """In small letters it must be more than the hexadecimal number of something."""
+    account = re.sub("[ \xa0-]", "", value)[4:]
+    return is_iban(value) and (account.isdigit() or not re.fullmatch("[0-9a-f]+", account.lower()))
 
 
 def is_ssn(value: str) -> bool:
@@ -90,6 +100,8 @@ def is_ssn(value: str) -> bool:
 def is_dni(value: str) -> bool:
     """Spain's DNI and, where it begins with X, Y or Z, its NIE."""
     value = re.sub(r"[ .-]", "", value).upper()
+    if not re.fullmatch("[0-9XYZ][0-9]{7}[A-Z]", value) or not int(value[1:-1]):
+        return False
     return "TRWAGMYFPDXBNJZSQVHLCKE"[int(value[:-1].translate({88: "0", 89: "1", 90: "2"})) % 23] == value[-1]
 
 
@@ -104,8 +116,9 @@ def is_cpf(value: str) -> bool:
 
 def is_nir(value: str) -> bool:
     """France's NIR: the key is 97 less the remainder; the two parts of Corsica count as 19 and 18."""
-    value = value.replace(" ", "").replace("2A", "19").replace("2B", "18")
-    return 97 - int(value[:13]) % 97 == int(value[13:])
+    value = value.replace(" ", "").upper()
+    digits = value[:5] + {"2A": "19", "2B": "18"}.get(value[5:7], value[5:7]) + value[7:]
+    return digits.isdigit() and 97 - int(digits[:13]) % 97 == int(digits[13:])
 
 
 ODD_DIGITS = (1, 0, 5, 7, 9, 13, 15, 17, 19, 21)
@@ -115,14 +128,15 @@ ODD = dict(zip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", (*ODD_DIGITS, *ODD_LETTER
 
 def is_codice_fiscale(value: str) -> bool:
     """Italy's codice fiscale: letters on odd places have values of their own, on even ones their order."""
+    value = value.upper()
     even = sum(int(letter) if letter.isdigit() else ord(letter) - 65 for letter in value[1:15:2])
     return (even + sum(ODD[letter] for letter in value[0:15:2])) % 26 == ord(value[15]) - 65
 
 
 def is_bsn(value: str) -> bool:
     """The Netherlands' BSN: weights 9 to 2 and -1, a multiple of 11."""
-    digits = digits_of(value)
-    return sum(int(digit) * weight for digit, weight in zip(digits, (9, 8, 7, 6, 5, 4, 3, 2, -1), strict=True)) % 11 == 0
+    digits = [int(digit) for digit in digits_of(value)]
+    return any(digits) and sum(digit * weight for digit, weight in zip(digits, (9, 8, 7, 6, 5, 4, 3, 2, -1), strict=True)) % 11 == 0
 
 
 def is_pesel(value: str) -> bool:
@@ -156,32 +170,32 @@ def shape(rest: str, first: str = FIRST) -> re.Pattern[str]:
     return re.compile(first + rest + END, re.ASCII)
 
 
-SSN_WORDS = re.compile(r"(?i)(?<![a-z])ssn|social sec|soc\.? sec|ss#|seguro social|taxpayer id")
-DNI_WORDS = re.compile(r"(?i)(?<![a-z])(?:dni|d\.n\.i|nif|n\.i\.f|nie|n\.i\.e|identidad|identificad)")
+SSN = r"(?<![a-z])ssn|social sec(?:urity)?|(?:my|his|her|your|their) social(?! media)|soc\.? sec|ss#|seguro social|taxpayer id"
+DNI = r"(?<![a-z])(?:dni|d\.n\.i|nif|n\.i\.f|nie|n\.i\.e|identidad|identificad)"
+SSN_WORDS, DNI_WORDS = re.compile(f"(?i){SSN}"), re.compile(f"(?i){DNI}")
 CPF_WORDS = re.compile(r"(?i)(?<![a-z])cpf|contribuinte")
 NIR_WORDS = re.compile(r"(?i)(?<![a-z])(?:nir|n° ?ss|insee|vitale)(?![a-z])|s[ée]cu|social security")
 BSN_WORDS = re.compile(r"(?i)(?<![a-z])bsn|burgerservice|sofi-?nummer|citizen service")
 AADHAAR_WORDS = re.compile(r"(?i)aadha+r|uidai|(?<![a-z])uid(?![a-z])|आधार")
 
-CREDIT_CARD = (
-    Pattern(
-        re.compile(
-            r"[2-6](?<![\w.+-].)(?<!\d[ -].)\d{3}([ -]?)(?:\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{6}\1\d{4,5})(?!-?\w| \d{4}\b|\.\d)", re.ASCII
-        ),
-        card,
-    ),
-    Pattern(shape(r"\d{11,18}"), card),
-)
+# A year may follow a card, but no further group of digits: that is a longer number.
+CARD_END = r"(?!-?\w| (?!(?:19|20)\d\d(?! ?\d))\d{4}\b|\.\d)"
+GROUPS = r"[2-6](?<![\w.+-].)(?<!\d[ -].)\d{3}([ -]?)(?:\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{6}\1\d{4,5})"
+CREDIT_CARD = (Pattern(re.compile(GROUPS + CARD_END, re.ASCII), card), Pattern(shape(r"\d{11,18}"), card))
 ACCOUNT = (
     Pattern(re.compile(IBAN), on_value(is_iban)),
+    Pattern(re.compile(IBAN, re.IGNORECASE), on_value(is_small_iban)),
     Pattern(re.compile(IBAN, re.IGNORECASE), on_value(is_iban), ("iban",), re.compile("(?i)iban")),
 )
 US_SSN = (
-    Pattern(shape(r"\d{2}-\d{2}-\d{4}"), unless_thing(is_ssn)),
+    Pattern(shape(r"\d{2}-\d{2}-\d{4}(?!/\d)"), unless_thing(is_ssn, called(f"{SSN}|{PERSON}"))),
     Pattern(shape(r"\d{2}([ .]?)\d{2}\1\d{4}"), on_value(is_ssn), ("ssn", "social", "soc", "ss#"), SSN_WORDS),
 )
 ES_DNI = (
-    Pattern(shape(r"(?:(?<=\d)\d\.\d{3}\.\d{3}[ -]?[A-Z]|(?<=[X-Z])-?\d{7}-?[A-Z])", r"[0-9X-Z](?<![\w.+-].)"), unless_thing(is_dni)),
+    Pattern(
+        shape(r"(?:(?<=\d)\d\.\d{3}\.\d{3}[ -]?[A-Z]|(?<=[X-Z])-?\d{7}-?[A-Z])", r"[0-9X-Z](?<![\w.+-].)"),
+        unless_thing(is_dni, called(f"{DNI}|{PERSON}")),
+    ),
     Pattern(
         shape(r"(?:(?<=\d)\d{7}|(?<=[X-Zx-z])\d{7})[ -]?[A-Za-z]", r"[0-9X-Zx-z](?<![\w.+-].)"),
         on_value(is_dni),
@@ -193,7 +207,7 @@ BR_CPF = (
     Pattern(shape(r"\d{2}\.\d{3}\.\d{3}-\d{2}"), on_value(is_cpf)),
     Pattern(shape(r"\d{10}"), on_value(is_cpf), ("cpf", "contribuinte"), CPF_WORDS),
 )
-NIR = r"{0}\d\d{0}(?:0[1-9]|1[0-2]|[2-9]\d){0}(?:\d\d|2[AB]){0}\d{{3}}{0}\d{{3}}{0}\d\d"
+NIR = r"{0}\d\d{0}(?:0[1-9]|1[0-2]|[2-9]\d){0}(?:\d\d|2[ABab]){0}\d{{3}}{0}\d{{3}}{0}\d\d"
 FR_NIR = (
     Pattern(shape(NIR.format(" "), r"[12](?<![\w.+-].)"), on_value(is_nir)),
     Pattern(
@@ -205,9 +219,14 @@ FR_NIR = (
 )
 PLACE = r"[0-9LMNP-V]"
 """A digit of a codice fiscale: of two people with the same one, the second has letters for digits."""
+CODICE = rf"[A-Z]{{5}}{PLACE}{{2}}[ABCDEHLMPRST]{PLACE}{{2}}[A-Z]{PLACE}{{3}}[A-Z](?![^\W_]|-\w)"
 IT_CODICE_FISCALE = (
+    Pattern(re.compile(r"[A-Z](?<![^\W_].)" + CODICE), on_value(is_codice_fiscale)),
     Pattern(
-        shape(rf"[A-Z]{{5}}{PLACE}{{2}}[ABCDEHLMPRST]{PLACE}{{2}}[A-Z]{PLACE}{{3}}[A-Z]", r"[A-Z](?<!\w.)"), on_value(is_codice_fiscale)
+        re.compile(r"[A-Z](?<![^\W_].)" + CODICE, re.IGNORECASE),
+        on_value(is_codice_fiscale),
+        ("fiscal", "c.f.", "cf"),
+        re.compile(r"(?i)codice ?fiscale|fiscal code|(?<![a-z])c\.?f(?![a-z])"),
     ),
 )
 NL_BSN = (

@@ -38,7 +38,7 @@ class Pattern:
         for match in self.shape.finditer(lower if self.lowered else text):
             start, end = match.span(group)
             if self.left is not None:
-                lead = self.left.search(before(text, start))
+                lead = self.left.search(before(text, start, LEFT))
                 start = start - len(lead.group()) if lead else end
             if start < end and (self.near is None or self.near.search(before(text, start))) and self.meant(text, start, end):
                 yield start, end
@@ -46,13 +46,20 @@ class Pattern:
 
 REACH = 70
 """Characters before a value in which a word such as "IBAN" or the head of a table is looked for."""
+LEFT = 260
+"""Characters before a shape in which the rest of the value is looked for."""
 
 # What numbers are called that are no one's own: an invoice, a part, a parcel, a book.
 THING = re.compile(
-    r"(?i)(?<![a-z])(?:orders?|invoice|part|model|ticket|tracking|case|serial|sku|isbn(?:-1[03])?|issn|imei|ean|upc|id|session|status|ref"
+    r"(?i)(?<![a-z])(?:orders?|booking|reservation|voucher|quoting|catalog(?:ue)?|invoice|part|model|ticket|tracking|case|serial|sku|isbn(?:-1[03])?|issn|imei|ean|upc|id|session|status|ref"
     r"|reference|transaction|version|lot|item|batch|parcel|guild|licen[cs]e|patent|build|revision|s/n|doi|oid|arxiv|sendungsnummer"
-    r"|bestell(?:ung|nummer)|artikel(?:nummer)?|commande|pedido)(?:[\s_-]?(?:no|nr|num|number|id|key|code))?[\s.:#=/\"'_-]{0,4}$"
+    r"|bestell(?:ung|nummer)|artikel(?:nummer)?|commande|pedido)(?:[\s_-]?(?:no|nr|num|numbers?|id|key|code))?[\s.:#=/\"'_-]{0,4}$"
 )
+PERSON = (
+    r"(?<![a-z])(?:patient|member|employee|customer|client|tax ?payer|tax|student|insured|subscriber|applicant|borrower|national|personal"
+    r"|staff|person|citizen|claimant|resident)(?:['’]?s)?"
+)
+"""Whose number it is: a patient's ID is no thing's."""
 
 
 def before(text: str, start: int, reach: int = REACH) -> str:
@@ -76,6 +83,18 @@ def on_value(holds: Callable[[str], bool]) -> Meant:
     return lambda text, start, end: holds(text[start:end])
 
 
-def unless_thing(holds: Callable[[str], bool]) -> Meant:
+def called(words: str) -> re.Pattern[str]:
+    """One of the value's own words right before it, as in ``card_id=`` or "SSN reference no. "."""
+    return re.compile(
+        rf"(?i)(?:{words})(?:[\s_-]?(?:no|nr|num|number|id|key|code|ref|reference|case|on file)){{0,2}}[\s.:#=/\"'_-]{{0,4}}$"
+    )
+
+
+def is_thing(lead: str, own: re.Pattern[str] | None = None) -> bool:
+    """Whether ``lead`` ends in what an order, a part or the like is called; ``own``, made by ``called``, beats that."""
+    return THING.search(lead) is not None and not (own and own.search(lead))
+
+
+def unless_thing(holds: Callable[[str], bool], own: re.Pattern[str]) -> Meant:
     """A test of the value, which must not be called an order, a part or the like."""
-    return lambda text, start, end: holds(text[start:end]) and not THING.search(before(text, start))
+    return lambda text, start, end: holds(text[start:end]) and not is_thing(before(text, start), own)

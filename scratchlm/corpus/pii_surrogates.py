@@ -6,6 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from scratchlm.core import seeds
+from scratchlm.corpus import secrets
 
 Invent = Callable[[str, Random], str]
 
@@ -21,18 +22,17 @@ def alike(value: str, random: Random) -> str:
 
 
 def _like(letter: str) -> str:
-    for letters in (string.digits, string.ascii_lowercase, string.ascii_uppercase):
-        if letter in letters:
-            return letters
-    return ""
+    if letter.isdigit():
+        return string.digits
+    return (string.ascii_uppercase if letter.isupper() else string.ascii_lowercase) if letter.isalpha() else ""
 
 
 def unchecked(holds: Callable[[str], bool]) -> Invent:
-    """The digits drawn anew until ``holds`` says that no such number can be given out; letters stay."""
+    """Digits and letters drawn anew until ``holds`` says that no such number can be given out."""
 
     def invent(value: str, random: Random) -> str:
         while True:
-            other = "".join(random.choice(string.digits) if letter.isdigit() else letter for letter in value)
+            other = alike(value, random)
             if not holds(other):
                 return other
 
@@ -91,10 +91,15 @@ def street(value: str, random: Random) -> str:
 
 
 def key(value: str, random: Random) -> str:
-    """The first four characters, which tell whose key it is, and as many drawn ones as there were."""
-    return value[:4] + alike(value[4:], random)
+    """What every key of that provider begins with stays; all else is drawn."""
+    own = max((len(prefix) for prefix in secrets.PREFIXES if value.lower().startswith(prefix)), default=0)
+    return value[:own] + alike(value[own:], random)
+
+
+FRAME = re.compile(r"-----(?:BEGIN|END) [A-Z ]{0,40}-----|\\[nr]|[A-Za-z-]{2,20}: |(?P<drawn>[A-Za-z0-9]+)")
+"""The lines around a key, escaped line ends, names of headers; and what must go."""
 
 
 def key_block(value: str, random: Random) -> str:
     """The first and the last line, with another body between."""
-    return re.sub(r"(?<!-)[A-Za-z0-9+/=]{40,}", lambda match: alike(match.group(), random), value)
+    return FRAME.sub(lambda match: alike(match.group(), random) if match["drawn"] else match.group(), value)

@@ -1,6 +1,9 @@
-"""Keys to somebody's account: the shapes that providers publish, private key blocks, and values named secret that look random.
+"""Keys to somebody's account: the shapes that providers publish, private key blocks, and secrets by the name that stands before them.
 
-Every shape of a key holds a part that is drawn at random; a part that repeats a few letters is a placeholder.
+Every shape of a key holds a part that is drawn at random; a part that repeats a few letters is a placeholder. A secret is what follows a
+name such as ``token`` or ``password`` and a sign or the word "is", or stands before the host of a URL, and looks drawn at random; after a
+name for a password also a word and a number with a capital or a mark, as people choose them ("Summer2024"). Below eight characters, and
+where it is made of plain words alone, nothing tells a secret from prose: those stay.
 """
 
 import math
@@ -22,7 +25,9 @@ def is_drawn(text: str, start: int, end: int) -> bool:
 
 
 def is_key(text: str, start: int, end: int) -> bool:
-    """Whether it begins where a word begins and is drawn at random."""
+    """Whether it begins where a word begins, is drawn at random and is not the one from the provider's own handbook."""
+    if "EXAMPLE" in text[start:end]:
+        return False
     return not (start and (text[start - 1].isalnum() or text[start - 1] in "_-")) and is_drawn(text, start, end)
 
 
@@ -41,8 +46,8 @@ SHAPES = (
     (r"github_pat_[A-Za-z0-9_]{60,120}", ("github_pat_",)),
     (r"gl(?:pat|dt|rt|ptt|cbt|ft|soat)-[\w-]{20,80}", ("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glft-", "glsoat-")),
     (r"xox[abeoprs]-\d{8,14}-[A-Za-z0-9-]{10,120}|xapp-\d-[A-Za-z0-9-]{20,150}", ("xox", "xapp-")),
-    (r"https://hooks\.slack\.com/(?:services|workflows)/T\w{6,12}/\w{6,14}/\w{16,40}", ("hooks.slack.com",)),
-    (r"(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,120}|whsec_[A-Za-z0-9+/]{24,64}", ("k_live_", "k_test_", "whsec_")),
+    (r"https://hooks\.slack\.com/(?:services|workflows)/T\w{6,12}/\w{6,14}/\w{16,40}", ("https://hooks.slack.com/",)),
+    (r"(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,120}|whsec_[A-Za-z0-9+/]{24,64}", ("sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_")),
     (r"AIza[\w-]{35}|GOCSPX-[\w-]{28}|ya29\.[\w-]{30,250}", ("aiza", "gocspx-", "ya29.")),
     (r"sk-(?:proj-|svcacct-|admin-|ant-[a-z]{2,8}\d\d-)[\w-]{32,200}|sk-[A-Za-z0-9]{32,64}", ("sk-",)),
     (r"hf_[A-Za-z0-9]{30,40}", ("hf_",)),
@@ -53,7 +58,7 @@ SHAPES = (
     (r"key-[0-9a-f]{32}", ("key-",)),
     (r"\d{8,10}:AA[\w-]{33}", (":aa",)),
     (r"[MNO](?<![\w-].)[\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}", ()),
-    (r"do[opr]_v1_[0-9a-f]{64}", ("_v1_",)),
+    (r"do[opr]_v1_[0-9a-f]{64}", ("doo_v1_", "dop_v1_", "dor_v1_")),
     (r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", ("shpat_", "shpca_", "shppa_", "shpss_")),
     (r"dapi[0-9a-f]{32}", ("dapi",)),
     (r"sq0(?:atp|csp)-[\w-]{22,43}|EAAA[\w-]{60}", ("sq0", "eaaa")),
@@ -63,11 +68,15 @@ SHAPES = (
     (r"AGE-SECRET-KEY-1[0-9A-Z]{58}", ("age-secret-key-",)),
     (r"eyJ(?<![\w-]...)[\w-]{10,500}\.eyJ[\w-]{10,2000}\.[\w-]{20,700}", ("eyj",)),
 )
+PREFIXES = tuple(hint for _, hints in SHAPES for hint in hints)
+"""How keys begin that tell whose they are, in small letters: public, and the same in everybody's key."""
 API_KEY = tuple(Pattern(re.compile(rf"(?:{shape})(?![A-Za-z0-9_-])"), is_key, hints) for shape, hints in SHAPES)
 
 NAMED = re.compile(
     r"(?:api[_-]?key|api[_-]?secret|access[_-]?key|encryption[_-]?key|secret|token|passw(?:or)?d|pwd|passwort|contraseña)"
-    r"[a-z0-9_.-]{0,20}[\"']?\s{0,3}(?:=>|[:=>]|(?<= )is(?= ))\s{0,3}[\"']?(?P<value>[^\s\"'<>,;(){}\[\]&|]{8,200})(?<![.:])"
+    r"[a-z0-9_.-]{0,20}\\?[\"']?\]?\s{0,3}(?:=>|:=|[:=>]|(?<= )(?:is|was|es|ist|est|era|lautet)(?= ))\s{0,3}(?:\\?(?P<quote>[\"']))?"
+    # Between quotes all but a blank belongs to it; else an ampersand or a semicolon does unless another parameter follows.
+    r"(?P<value>(?(quote)[^\s\"'\\]{8,200}(?=[\"'\\])|(?:[^\s\"'<>,;(){}\[\]&|]|[&;](?![a-z_][\w. -]{0,30}=|\s|$)){8,200}(?<![.:])))"
 )
 IN_URL = re.compile(r"://[^\s:/@\"'<>]{0,60}:(?P<value>[^\s/@\"'<>]{8,100})@[\w.-]")
 RUNS = re.compile(r"[a-z]+|[A-Z]+|\d+|[^A-Za-z\d]")
@@ -77,6 +86,8 @@ PLACEHOLDER = re.compile(r"(?i)your|example|change|replace|redacted|placeholder|
 def is_secret(text: str, start: int, end: int) -> bool:
     """Whether a value looks made by chance or as a password: letters and digits that keep changing, not a name, a path or a stand-in."""
     value = text[start:end]
+    if is_chosen(text, start, end):
+        return True
     if PLACEHOLDER.search(value) or entropy(value) < 2.7 or "publickey" in before(text, start, 20).lower():
         return False
     runs = RUNS.findall(re.sub(r"[_.-]", "", value))
@@ -91,16 +102,35 @@ def _is_mixed(value: str, runs: list[str]) -> bool:
     return len(value) >= 16 and len(value) / len(runs) < 2.4
 
 
+PASSWORD = re.compile(
+    r"(?i)(?:passw(?:or)?d|pwd|passwort|contraseña)\\?[\"']?\]?\s{0,3}(?:=>|:=|[:=>]|is|was|es|ist|est|era|lautet)\s{0,3}\\?[\"']?$"
+)
+CHOSEN = re.compile(r"(?=.*[A-Z!@#$%^&*?+~])[A-Za-z]{3,20}[!@#$%^&*?+~_-]?\d{1,8}[!@#$%^&*?+~]{0,4}$")
+NAME = re.compile(r"(?i)pass|pwd|secret|token|hash|field|input|text|your|example|change|sha\d|base64|version")
+"""What the name of a variable or a stand-in holds, not a password."""
+
+
+def is_chosen(text: str, start: int, end: int) -> bool:
+    """Whether it is a word and a number right after a name for a password, and no name of a variable, a type or a function."""
+    value = text[start:end]
+    if not CHOSEN.match(value) or NAME.search(value) or text[end : end + 1] in ("(", "[", "."):
+        return False
+    return PASSWORD.search(before(text, start)) is not None
+
+
 SECRET = (
     Pattern(NAMED, is_secret, lowered=True),
     Pattern(IN_URL, is_secret),
 )
 
 HEAD = r"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY(?: BLOCK)?-----"
-GAP, BASE64 = r"(?:\\[rn]|\s){1,20}", "[A-Za-z0-9+/=]"
-LINE = r"(?:\r?\n|\\n)"
+# Between two lines of a key: the end of the line as it is or escaped, and what a string in source code or a quoted mail adds.
+GAP = r"(?:\\[rnt]|\s(?:[bru]{1,2}(?=[\"']))?|[\"'](?: {0,3}[+.&](?=\s))?|[,;>|#*()\\]|//(?=\s)){1,40}"
+BASE64 = "[A-Za-z0-9+/=]"
+LINE = r"(?:\r?\n|\\n)[ \t>|#*\"']{0,12}"
 HEADERS = rf"(?:{LINE}[A-Za-z-]{{2,20}}: [^\n\\]{{0,200}}){{0,6}}"
-BODY = rf"{GAP}{BASE64}{{40,200}}(?:{GAP}{BASE64}{{40,200}}){{0,400}}(?:{GAP}{BASE64}{{1,39}}){{0,2}}"
-TAIL = rf"(?:{GAP}-----END [A-Z ]{{0,24}}PRIVATE KEY(?: BLOCK)?-----)?"
-PRIVATE_KEY = (Pattern(re.compile(HEAD + HEADERS + BODY + TAIL), always, ("private key",)),)
+FULL = rf"{GAP}{BASE64}{{40,8192}}(?:{GAP}{BASE64}{{40,200}}){{0,400}}"
+TAIL = rf"(?:{GAP}{BASE64}{{1,39}}){{0,2}}{GAP}-----END [A-Z ]{{0,24}}PRIVATE KEY(?: BLOCK)?-----"
+CLIPPED = rf"{LINE}{BASE64}{{1,39}}(?![^\r\n\\\"'])"
+PRIVATE_KEY = (Pattern(re.compile(rf"{HEAD}{HEADERS}{FULL}(?:{TAIL}|{CLIPPED})?"), always, ("private key",)),)
 """A clipped block, whose end is missing, counts too."""

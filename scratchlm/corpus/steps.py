@@ -17,35 +17,32 @@ import pyarrow.parquet as pq
 
 from scratchlm.core.records import Document
 from scratchlm.corpus import blocklist, classifier, copies, cuts, decontaminate, filters, language, lines, minhash, pii, profiles, split
-from scratchlm.corpus.places import bucket_of
+from scratchlm.corpus.runs import documents_in
 from scratchlm.corpus.schema import ATTRIBUTES, JUDGED, MEASURE, RANKED
+from scratchlm.corpus.shown import Mask
 from scratchlm.sources import record
 from scratchlm.sources.found import Number
 from scratchlm.units.desk import Desk
-from scratchlm.units.shuffle import read_bucket, write_buckets
 
-BATCH = 1024
-"""Documents in memory at a time."""
 Facts = Mapping[str, Any]
 Row = dict[str, Any]
 
 
 def documents(desk: Desk, groups: Sequence[int]) -> Iterator[list[Document]]:
     """The documents of the unit's first input, from one of its row groups up to another, in batches."""
-    with desk.ranges(desk.inputs[0]) as stream:
-        yield from record.batches(stream, BATCH, range(*groups))
+    return documents_in(desk, desk.inputs[0], groups)
 
 
 def annotate(desk: Desk, config: Facts) -> Facts:
     """Everything that is known of each document of a file: one row of ``ATTRIBUTES`` for each, and its signature.
 
-    Inputs: the documents; then, as ``config["with"]`` names them in order, common lines, eval n-grams, a classifier's folder.
+    Inputs: the documents; then, as ``config["with"]`` names them in order, common lines, eval n-grams, a classifier.
     """
     tools = Tools.open(desk, config)
     signatures = []
     with pq.ParquetWriter(desk.path("attributes.parquet"), ATTRIBUTES, compression="zstd", compression_level=3) as out:
         for batch in documents(desk, config["groups"]):
-            rows = [tools.row(document, spans) for document, spans in zip(batch, tools.boilerplate(batch), strict=True)]
+            batch, rows = measured(desk, tools, batch)
             substances = [
                 minhash.substance(cuts.apply(d.text, spans_of(row["cuts"])), kind_of(d)) for d, row in zip(batch, rows, strict=True)
             ]
@@ -60,6 +57,18 @@ def annotate(desk: Desk, config: Facts) -> Facts:
             out.write_table(pa.Table.from_pylist(rows, schema=ATTRIBUTES))
     np.save(desk.path("signatures.npy"), np.concatenate([np.zeros((0, minhash.SLOTS), np.uint32), *signatures]))
     return {"documents": sum(map(len, signatures))}
+
+
+def measured(desk: Desk, tools: "Tools", batch: Sequence[Document]) -> tuple[list[Document], list[Row]]:
+    """The batch and its rows; a document that two workers died on counts as quarantined, and as empty in everything that is measured."""
+    documents, rows = [], []
+    for document, spans in zip(batch, tools.boilerplate(batch), strict=True):
+        is_lost = not desk.at(str(document.facts["locator"]))
+        documents.append(replace(document, text="") if is_lost else document)
+        row = tools.row(documents[-1], [] if is_lost else spans)
+        rows.append(row | {"n_chars": len(document.text), "quarantined": is_lost})
+    desk.at("")
+    return documents, rows
 
 
 @dataclass
@@ -77,36 +86,40 @@ class Tools:
         given = dict(zip(config["with"], desk.inputs[1:], strict=True))
         common = desk.table(given["common"]) if "common" in given else None
         evals = decontaminate.Index.load(Path(desk.local(given["evals"]))) if "evals" in given else None
-        quality = classifier.load(Path(desk.local(given["quality"])).parent) if "quality" in given else None
+        quality = classifier.load(Path(desk.local(given["quality"]))) if "quality" in given else None
         return cls(config, common, evals, quality)
 
     def boilerplate(self, batch: Sequence[Document]) -> list[list[cuts.Span]]:
         """For each document the lines to cut."""
         if self.common is None:
             return [[] for _ in batch]
-        asked = [(d.id, site_of(d), d.text, structure_of(d)) for d in batch]
-        found = dict(lines.found_in(asked, self.common, lines.LineRules(**self.config["lines"])))
+        asked = ((d.id, site_of(d), d.text, structure_of(d)) for d in batch)
+        found = dict(lines.found_in(asked, self.common["key"].to_numpy(), lines.LineRules(**self.config["lines"])))
         return [found.get(document.id, []) for document in batch]
 
     def row(self, document: Document, spans: list[cuts.Span]) -> Row:
         """One document's row, but for what its substance says."""
-        facts = document.facts
-        given = str(facts.get("lang") or "")
+        facts, given = document.facts, language.canonical(str(document.facts.get("lang") or ""))
         text = cuts.apply(document.text, spans)
-        lang, sure = (given, float(facts.get("lang_score") or 1.0)) if given else language.identify(text)
+        score = facts.get("lang_score")  # of a row of a data set; at rest in single precision
+        said = (given, 1.0 if score is None else round(float(score), 4))
+        lang, sure = language.identify(text) if given == language.UNKNOWN else said
         cut = replace(document, text=text, facts={**facts, "lang_score": sure, "structure": moved(structure_of(document), spans)})
         profile = profiles.of(cut, lang)
-        named = f"{str(facts.get('title')).rpartition('.')[2]}"
-        own = {name: facts.get(name) for name in ("locator", "url", "host", "doc_type", "score", "fetched_at")}
+        private = self._private(text)
+        mask = Mask(self.config["pii"], self.config["regions"]).knowing(text, private)
+        own = {name: facts.get(name) for name in ("locator", "host", "doc_type", "score", "fetched_at")}
+        page = copies.address(str(facts.get("url") or "")) if kind_of(document) == "web" else None
         return {
             "doc_id": document.id, "source": document.source, **own, "parents": json.loads(str(facts.get("parents") or "[]")),
             "lang": lang, "lang_score": sure, "profile": profile.name, "limits": json.dumps(dict(profile.limits)),
-            "n_chars": len(document.text), "n_words": len(document.text.split()), "named": named,
+            "n_chars": len(document.text), "n_words": len(document.text.split()),
             **{MEASURE + rule: value for rule, value in filters.values(cut, lang).items()},
             "quality": self.quality.score(cut.text) if self.quality else None,
-            "address": copies.address(str(facts["url"])) if kind_of(document) == "web" and facts.get("url") else None,
+            "url": mask.address(str(facts["url"])) if facts.get("url") else None,
+            "named": record.digest(str(facts.get("title")).rpartition(".")[2]), "address": record.digest(page) if page else None,
             "cuts": [{"op": lines.OP, "start": start, "end": end} for start, end in spans],
-            "pii": [{"op": span.kind, "start": span.start, "end": span.end} for span in self._private(cut.text)],
+            "pii": [{"op": span.kind, "start": span.start, "end": span.end} for span in private],
             "hits": self._hits(cut.text),
         }  # fmt: skip
 
@@ -122,8 +135,8 @@ class Tools:
 def judge(desk: Desk, config: Facts) -> Facts:
     """What each rule says of each document: a row of ``JUDGED`` for each; for those that stay a row of ``RANKED`` and the signature."""
     attributes, splits = desk.table(desk.inputs[0]), desk.array(desk.inputs[2])
-    signatures = desk.array(desk.inputs[1])
-    blocked = blocklist.read(map(Path, config["blocklists"]))
+    signatures = desk.array(desk.inputs[1])[:]
+    blocked = blocklist.read([Path(desk.local(url)) for url in desk.inputs[3:]])
     judged = [verdict(row, config, blocked) for row in attributes.to_pylist()]
     pq.write_table(pa.Table.from_pylist(judged, schema=JUDGED), desk.path("judged.parquet"), compression="zstd")
     stays = np.array([row["rule"] is None for row in judged], dtype=np.bool_)
@@ -145,10 +158,13 @@ def verdict(row: Row, config: Facts, blocked: blocklist.Blocklist) -> Row:
     def refuse(stage: str, rule: str, reason: str, value: Number | None = None, threshold: Number | None = None) -> None:
         found.append({"stage": stage, "rule": rule, "reason": reason, "value": value, "threshold": threshold})
 
+    if row["quarantined"]:
+        refuse("measure", "quarantined", "workers died on it twice")
     if reason := blocked.reason(row["url"]):
         refuse("blocklist", "blocked address", reason)
-    if config["languages"] and row["lang"] not in config["languages"] and row["profile"].partition("/")[0] not in profiles.LANGUAGE_FREE:
-        refuse("language", "other language", f"it is in '{row['lang']}', wanted are {', '.join(config['languages'])}", row["lang_score"])
+    wanted = [language.canonical(code) for code in config["languages"] or ()]
+    if wanted and row["lang"] not in wanted and row["profile"].partition("/")[0] not in profiles.LANGUAGE_FREE:
+        refuse("language", "other language", f"it is in '{row['lang']}', wanted are {', '.join(wanted)}", row["lang_score"])
     profile = profiles.Profile(row["profile"], json.loads(row["limits"]))
     values = {name: row[MEASURE + name] for name in filters.RULES}
     for refusal in filters.failing(values, profile, config["thresholds"]):
@@ -163,10 +179,10 @@ def verdict(row: Row, config: Facts, blocked: blocklist.Blocklist) -> Row:
 
 def assign_splits(desk: Desk, config: Facts) -> Facts:
     """The split of every document of the corpus, by its row: a place in ``SPLITS``. Inputs: all attributes."""
-    names = {"doc_id": "doc_id", "host": "group", "n_chars": "characters", "parents": "parents"}
-    tables = [desk.table(url, list(names)).select(list(names)).rename_columns(list(names.values())) for url in desk.inputs]
-    rows = pa.concat_tables([split.ROWS.empty_table(), *(table.cast(split.ROWS) for table in tables)])
-    found = split.assign_rows(rows, fractions=config["fractions"], pinned=config["pinned"], seed=config["seed"])
+    columns = ["doc_id", "doc_type", "host", "n_chars", "parents"]
+    found = split.assign(
+        lambda: (desk.table(url, columns) for url in desk.inputs), **{n: config[n] for n in ("pinned", "fractions", "seed")}
+    )
     np.save(desk.path("splits.npy"), found)
     return {"documents": len(found), **{name: int((found == code).sum()) for code, name in enumerate(split.SPLITS)}}
 
@@ -202,32 +218,6 @@ def site_of(document: Document) -> str | None:
 def kind_of(document: Document) -> str:
     """What kind of text it is."""
     return str(document.facts.get("doc_type"))
-
-
-def count_lines(desk: Desk, config: Facts) -> Facts:
-    """For each host and line of a file the number of its documents, in buckets by line."""
-    rules = lines.LineRules(**config["lines"])
-    parts = [
-        lines.counted([site_of(d) for d in batch], [d.text for d in batch], [structure_of(d) for d in batch], rules)
-        for batch in documents(desk, config["groups"])
-    ]
-    counts = lines.summed(parts)
-    write_buckets(desk.path("lines.parquet"), counts, bucket_of(counts["line"].to_numpy(), config["buckets"]), config["buckets"])
-    return {"lines": len(counts)}
-
-
-def common_lines(desk: Desk, config: Facts) -> Facts:
-    """The lines that hosts put on their pages, from the counts of all files, bucket by bucket."""
-    rules = lines.LineRules(**config["lines"])
-    sums = (lines.summed([read_bucket(desk.inputs, bucket)]) for bucket in range(config["buckets"]))
-    kept, sizes = [], None
-    for counts in sums:  # line 0, which counts documents, lies in the first bucket
-        if sizes is None:
-            sizes = counts.filter(pa.array(counts["line"].to_numpy() == 0)).sort_by("host")
-        kept.append(lines.boilerplate(counts, sizes, rules))
-    table = pa.concat_tables([lines.COUNTS.empty_table(), *kept])
-    pq.write_table(table, desk.path("common.parquet"), compression="zstd")
-    return {"lines": len(table)}
 
 
 def edit_counts(edits: Sequence[Row]) -> list[Row]:

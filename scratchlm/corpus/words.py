@@ -1,19 +1,22 @@
 """What the rules count in a text, each thing counted once: words, lines, phrases, kinds of characters.
 
 Words are what stands between white space. Code blocks that ``structure`` marks are cut out first: rules for prose judge prose only.
+A text of more than ``MEASURED`` characters is measured on pieces of it: what a rule counts is scaled up, and what stands only between the
+pieces (one copy of two, a single long line) is not seen.
 """
 
 import json
 import re
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
 
 from scratchlm.core.records import Document
-from scratchlm.corpus.language import LANGUAGES, UNKNOWN, Language
+from scratchlm.corpus.language import LANGUAGES, UNKNOWN, Language, canonical, sampled
+from scratchlm.corpus.word_hashes import extended, mixed
 
 LETTER, ALPHANUMERIC, SPACE, MARK, DIGIT, DATA, CAPITAL = 1, 2, 4, 8, 16, 32, 64
 """Kinds of characters, as bits; DIGIT and DATA are what tables of numbers and dumps of bytes are written in."""
@@ -22,7 +25,17 @@ KNOWN = 0x20000
 CLOSERS = "\"'”’»)]"
 """What may stand between the end of a sentence and the end of a line."""
 PARAGRAPHS = re.compile(r"\n{2,}+")
-MIXER = np.uint64(0x9E3779B97F4A7C15)
+ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{64,}+")
+"""Base64 or hexadecimal digits, whatever stands around them: 64 characters is the width at which encoders break lines."""
+ESCAPES = re.compile(r"(?:\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[0-7]{3})){8,}+")
+FEWEST_SIGNS = 10
+"""Different characters of encoded data at least: a ruler is not meant."""
+LEAST_LINE = 30
+"""Characters; a shorter line of numbers tells nothing."""
+PIECE, PIECES = 250_000, 8
+"""Characters of a piece, and how many pieces are taken at even distances, the beginning and the end among them."""
+MEASURED = PIECE * PIECES
+"""Characters that are measured: 300 MB at most while they are."""
 
 
 @lru_cache(maxsize=1)
@@ -60,12 +73,19 @@ class Words:
     lang: str = UNKNOWN
     lang_score: float = float("nan")
     """How sure the identification is; not a number where nobody asked."""
+    scale: float = 1.0
+    """How many times as long the document's prose is as ``text``."""
+    whole_scale: float = 1.0
+    """How many times as long the document is as ``whole``."""
 
     @classmethod
     def of(cls, document: Document, lang: str) -> "Words":
         """The words of a document in the language that it is taken to be in."""
-        score = document.facts.get("lang_score")
-        return cls(prose(document), document.text, lang.partition("-")[0], float("nan") if score is None else float(score))
+        score, text = document.facts.get("lang_score"), prose(document)
+        whole = sampled(document.text, PIECE, PIECES)
+        part = whole if text is document.text else sampled(text, PIECE, PIECES)
+        scales = [len(long) / max(1, len(short)) for long, short in ((text, part), (document.text, whole))]
+        return cls(part, whole, canonical(lang), float("nan") if score is None else float(score), *scales)
 
     @cached_property
     def language(self) -> Language | None:
@@ -132,18 +152,25 @@ class Words:
     @cached_property
     def words_of_code(self) -> int:
         """Words in the blocks that were cut out."""
-        return 0 if self.whole is self.text else max(0, len(self.whole.split()) - len(self.all))
+        if self.whole is self.text:
+            return 0
+        return max(0, round(len(self.whole.split()) * self.whole_scale - len(self.all) * self.scale))
+
+    @cached_property
+    def number(self) -> float:
+        """Words of the document that are more than symbols, and those of its code."""
+        return len(self.plain) * self.scale + self.words_of_code
 
     @cached_property
     def phrases(self) -> dict[int, "Phrases"]:
         """Every run of 2 to 10 words as a number; equal runs have equal numbers (modulo 2**64, so chance hits are negligible)."""
         known: dict[str, int] = {}
         ids = np.fromiter((known.setdefault(word, len(known)) for word in self.all), dtype=np.uint64, count=len(self.all))
-        found, numbers, any_twice = {}, (ids + np.uint64(1)) * MIXER, True
+        ids = mixed(ids + np.uint64(1))
+        found, runs, any_twice = {}, ids, True
         for n in range(2, 11):
-            numbers = numbers[: max(0, len(ids) - n + 1)] ^ (numbers[: max(0, len(ids) - n + 1)] >> np.uint64(29))
-            numbers = (numbers + ids[n - 1 :] + np.uint64(1)) * MIXER
-            found[n] = Phrases.count(numbers, n) if any_twice else Phrases(n)
+            runs = extended(runs, ids, n)
+            found[n] = Phrases.count(runs, n) if any_twice else Phrases(n)
             any_twice = found[n].most > 1  # where no run of n words stands twice, no longer run does
         return found
 
@@ -155,7 +182,7 @@ class Words:
     def repeated_phrases(self, n: int) -> int:
         """Characters, spaces aside, in phrases of ``n`` words that stood before; reading goes on behind a repeated phrase."""
         phrases, seen, behind, characters = self.phrases[n], set(), 0, 0
-        for place, number in zip(phrases.places, phrases.numbers, strict=True):
+        for place, number in zip(phrases.places.tolist(), phrases.numbers.tolist(), strict=True):
             if place < behind:
                 continue
             if number in seen:
@@ -163,6 +190,10 @@ class Words:
                 behind = place + n
             seen.add(number)
         return characters
+
+
+def _nothing() -> np.ndarray:
+    return np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -174,20 +205,22 @@ class Phrases:
     """How often the commonest stands."""
     first: int = 0
     """Where it stands first; of equally common ones the first."""
-    places: tuple[int, ...] = ()
+    places: np.ndarray = field(default_factory=_nothing)
     """Where any of them begins, in their order."""
-    numbers: tuple[int, ...] = ()
+    numbers: np.ndarray = field(default_factory=_nothing)
     """Which of them that is."""
 
     @classmethod
-    def count(cls, numbers: np.ndarray, n: int) -> "Phrases":
+    def count(cls, runs: np.ndarray, n: int) -> "Phrases":
         """Sort once and look at what has an equal neighbour."""
-        if not len(numbers):
+        if not len(runs):
             return cls(n)
-        _, first, number, times = np.unique(numbers, return_index=True, return_inverse=True, return_counts=True)
+        _, first, number, times = np.unique(runs, return_index=True, return_inverse=True, return_counts=True)
         most = int(times.max())
-        places = np.flatnonzero(times[number] > 1) if most > 1 else np.zeros(0, dtype=np.int64)
-        return cls(n, most, int(first[times == most].min()), tuple(places.tolist()), tuple(number[places].tolist()))
+        if most == 1:
+            return cls(n, most)
+        places = np.flatnonzero(times[number] > 1)
+        return cls(n, most, int(first[times == most].min()), places.astype(np.int32), number[places].astype(np.int32))
 
 
 def repeats(items: list[str]) -> tuple[int, int]:
@@ -210,3 +243,27 @@ def prose(document: Document) -> str:
             behind = end
     parts.append(document.text[behind:].strip("\n"))
     return "\n\n".join(part for part in parts if part) if behind else document.text
+
+
+def data_like(words: Words) -> float:
+    """Encoded runs, and lines that are numbers by nine tenths."""
+    text, kinds = words.whole, words.whole_kinds
+    is_data = np.zeros(len(text), dtype=np.bool_)
+    borders = np.cumsum([0, *(len(line) + 1 for line in words.code_lines)])
+    lengths = np.diff(borders) - 1
+    kinds = np.append(kinds, np.uint8(0))  # the end of the last line
+    data, digits = (np.add.reduceat(kinds & kind > 0, borders[:-1], dtype=np.int64) for kind in (DATA, DIGIT))
+    is_numbers = (lengths > LEAST_LINE) & (data > 0.9 * lengths) & (digits > 0.2 * lengths)
+    for line in np.flatnonzero(is_numbers).tolist():
+        is_data[borders[line] : borders[line] + lengths[line]] = True
+    for pattern in (ENCODED, ESCAPES):
+        for match in pattern.finditer(text):
+            if pattern is ESCAPES or _is_encoded(match.group()):
+                is_data[match.start() : match.end()] = True
+    return share(int(is_data.sum()), len(text))
+
+
+def _is_encoded(run: str) -> bool:
+    """Whether a run of letters and digits is encoded data, not a long name, a path or a ruler."""
+    kinds = (any(map(test, run)) for test in (str.isdigit, str.isupper, str.islower))
+    return len(set(run)) >= FEWEST_SIGNS and (all(kinds) or set(run) <= set("0123456789abcdefABCDEF"))

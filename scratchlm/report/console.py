@@ -18,9 +18,9 @@ from scratchlm.report import scores
 from scratchlm.report.words import duration, short
 
 PLAIN_EVERY_S = 10.0
-SHOWN = ("loss", "bits_per_byte", "reward", "accuracy", "tokens_per_s")
+SHOWN = ("loss", "bits_per_byte", "reward", "accuracy", "tokens_per_s", "documents_s", "mb_s")
 """Facts worth a place beside the bar; the others are in the journal."""
-EXACT = ("loss", "bits_per_byte")
+EXACT = ("loss", "bits_per_byte", "mb_s")
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def line_of(event: Event) -> str:
 
 def facts_of(event: Mapping[str, Any]) -> str:
     """The facts of an event that stand beside a bar: ``loss 2.31 · 18.3k tokens/s``."""
-    words = {"tokens_per_s": "{} tokens/s", "bits_per_byte": "{} bits per byte"}
+    words = {"tokens_per_s": "{} tokens/s", "bits_per_byte": "{} bits per byte", "documents_s": "{} documents/s", "mb_s": "{} MB/s"}
     found = [(name, event[name]) for name in SHOWN if isinstance(event.get(name), int | float)]
     return " · ".join(words.get(name, f"{name} {{}}").format(f"{value:.3f}" if name in EXACT else short(value)) for name, value in found)
 

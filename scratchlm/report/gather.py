@@ -3,12 +3,12 @@
 import json
 import math
 import struct
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scratchlm.core import journal as journals
@@ -34,36 +34,12 @@ class StageRow:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Why some documents are not in the corpus."""
-
-    stage: str
-    rule: str
-    documents: int
-    characters: int
-    examples: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
 class Corpus:
-    """What went in, and what did not stay."""
+    """How much text there is, and under which terms."""
 
-    sources: list[dict[str, Any]]
-    """For each: source, licences, documents and characters in, kept, dropped."""
-    splits: dict[str, dict[str, int]]
-    rules: list[Rule]
-
-    @property
-    def kept(self) -> int:
-        return sum(split["documents"] for split in self.splits.values())
-
-    @property
-    def dropped(self) -> int:
-        return sum(rule.documents for rule in self.rules)
-
-    @property
-    def characters(self) -> int:
-        return sum(split["characters"] for split in self.splits.values())
+    characters: int
+    licences: dict[str, list[str]]
+    """By source."""
 
 
 @dataclass(frozen=True)
@@ -132,32 +108,16 @@ def attempts_of(events: Sequence[Event], verb: str) -> list[float | int]:
 
 
 def corpus(artifact: Artifact) -> Corpus:
-    """The corpus from its tables: splits, sources with licences, and what each rule dropped."""
-    splits: dict[str, dict[str, int]] = {}
-    sources: dict[str, Counter[str]] = {}
-    licences: dict[str, set[str]] = {}
+    """The corpus from its splits, a batch at a time."""
+    characters, licences = 0, dict[str, set[str]]()
     for split in ("train", "validation", "test"):
-        rows = pq.read_table(artifact.path / f"{split}.parquet", columns=["source", "licence", "n_chars"]).to_pylist()
-        splits[split] = {"documents": len(rows), "characters": sum(row["n_chars"] or 0 for row in rows)}
-        for row in rows:
-            sources.setdefault(row["source"], Counter()).update(kept=1, characters=row["n_chars"] or 0)
-            licences.setdefault(row["source"], set()).add(row["licence"] or "unknown")
-    rules = _rules(artifact.path / "dropped", sources)
-    table = [
-        {"source": name, "licences": sorted(licences.get(name, set())), **{key: counts[key] for key in ("kept", "dropped", "characters")}}
-        for name, counts in sorted(sources.items(), key=lambda pair: -pair[1]["characters"])
-    ]
-    return Corpus(table, splits, rules)
-
-
-def _rules(folder: Path, sources: dict[str, Counter[str]], examples: int = 4) -> list[Rule]:
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for path in sorted(folder.glob("*.parquet")):
-        for row in pq.read_table(path).to_pylist():
-            found.setdefault((row["stage"], row["rule"]), []).append(row)
-            sources.setdefault(row["source"], Counter()).update(dropped=1)
-    rules = [Rule(*key, len(rows), sum(row["characters"] or 0 for row in rows), rows[:examples]) for key, rows in found.items()]
-    return sorted(rules, key=lambda rule: -rule.documents)
+        with pq.ParquetFile(artifact.path / f"{split}.parquet") as file:
+            for batch in file.iter_batches(columns=["source", "licence", "n_chars"]):
+                table = pa.Table.from_batches([batch]).group_by(["source", "licence"]).aggregate([("n_chars", "sum")])
+                for row in table.to_pylist():
+                    characters += row["n_chars_sum"] or 0
+                    licences.setdefault(row["source"], set()).add(row["licence"] or "unknown")
+    return Corpus(characters, {source: sorted(found) for source, found in licences.items()})
 
 
 def training(artifact: Artifact) -> Training:

@@ -9,17 +9,25 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import blake2b
+from itertools import islice
 
 from scratchlm.sources import licence, repository, zips
-from scratchlm.sources.dispatch import documents_of
+from scratchlm.sources.dispatch import documents_of, kind_by_name
 from scratchlm.sources.file import Input, Reading, Unreadable
 from scratchlm.sources.found import Found
 from scratchlm.sources.repository import Repository
-from scratchlm.sources.streams import CHUNK, FAULTS, Chunks, Opening, Refused, Stream, budget_of, counted, fault_of, kept, seekable
+from scratchlm.sources.streams import FAULTS, Chunks, Opening, Refused, Stream, budget_of, counted, fault_of, kept, seekable
 
 LARGEST_HEADER = 2**20
 """Bytes of a tar header that extends another one: a long name, a list of attributes."""
 EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+PORTION = 10_240
+"""Bytes of a member that are taken at once: as many are lost at most where an archive breaks."""
+MOST_NOTED, MOST_NOTED_BYTES = 200_000, 32 * 2**20
+"""Members of a tar file among which repositories are looked for, and bytes of their licences and the like that are held meanwhile."""
+TELLING = re.compile(r"(?:^|/)\.git(?:/(?:HEAD|config|packed-refs|refs/.{1,200}))?$")
+"""Names below ``.git`` that tell where a repository starts, and which commit and origin it is of."""
 LEFT_OUT = "__MACOSX"
 """The folder in which one system keeps the attributes of files."""
 CLIMBING = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\]|^[A-Za-z]:[/\\]")
@@ -29,7 +37,7 @@ def read_zip(file: Input, reading: Reading) -> Found:
     """The documents of all members, in the order of the archive's list."""
     _check_depth(file, reading)
     budget = budget_of(file, reading.limits)
-    seen: set[str] = set()
+    seen: set[int] = set()
     with seekable(file) as stream, zips.opened(stream, reading.limits) as archive:
         repositories = _repositories(archive, file)
         for info in archive.infolist():
@@ -45,10 +53,11 @@ def read_zip(file: Input, reading: Reading) -> Found:
 
 
 def read_tar(file: Input, reading: Reading) -> Found:
-    """The documents of all members, in their order; the archive is read once, from start to end."""
+    """The documents of all members, in their order; the archive is read once, from start to end, and twice when source code is in it."""
     _check_depth(file, reading)
     budget = budget_of(file, reading.limits)
-    seen: set[str] = set()
+    seen: set[int] = set()
+    repositories: list[Repository] | None = None
     with file.open() as stream, _tar(stream) as archive:
         for number, info in enumerate(_headers(archive), start=1):
             if number > reading.limits.members:
@@ -60,8 +69,10 @@ def read_tar(file: Input, reading: Reading) -> Found:
             if reason:
                 yield member.refuse("file", *reason)
                 continue
+            if repositories is None and kind_by_name(member.name) == "code":
+                repositories = _noted(file)
             with counted(_chunks(archive, info), budget) as once, kept(once) as again:
-                yield from documents_of(replace(member, open=Opening(again, budget)), reading)
+                yield from documents_of(replace(member, open=Opening(again, budget)), reading, repositories or ())
 
 
 class _Header(tarfile.TarInfo):
@@ -82,7 +93,7 @@ def _tar(stream: Stream) -> tarfile.TarFile:
     try:
         return tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header)
     except FAULTS as error:
-        raise Unreadable(f"no tar file: {error}") from None
+        raise fault_of(error, "no tar file") from None
 
 
 def _repositories(archive: zipfile.ZipFile, file: Input) -> list[Repository]:
@@ -96,6 +107,27 @@ def _repositories(archive: zipfile.ZipFile, file: Input) -> list[Repository]:
             return None
 
     return repository.find(inside, start_of, whole=file.name)
+
+
+def _noted(file: Input) -> list[Repository]:
+    """The checkouts in a tar file, by a pass of its own over it, for a licence may stand behind what it is of; up to where it breaks."""
+    names: list[str] = []
+    texts: dict[str, bytes] = {}
+    left = MOST_NOTED_BYTES
+    try:
+        with file.open() as stream, _tar(stream) as archive:
+            for info in islice(_headers(archive), MOST_NOTED):
+                name, base, is_git = _name(file, info.name), info.name.rpartition("/")[2], ".git" in info.name.split("/")
+                if not info.isreg() or (is_git and not TELLING.search(info.name)):
+                    continue
+                names.append(name)
+                if is_git or licence.is_file(base) or base in licence.METADATA:
+                    data = archive.extractfile(info)
+                    texts[name] = data.read(min(left, licence.LONGEST)) if data else b""
+                    left -= len(texts[name])
+    except (Unreadable, *FAULTS) as fault:
+        fault_of(fault)  # raised when it is this machine's; what else is wrong is told where the members are read
+    return repository.find(names, texts.get, whole=file.name)
 
 
 def _headers(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -116,7 +148,11 @@ def _chunks(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Chunks:
     data = archive.extractfile(info)
     left = info.size
     while data and left > 0:
-        if not (chunk := data.read(min(left, CHUNK))):
+        try:
+            chunk = data.read(min(left, PORTION))
+        except tarfile.ReadError:
+            raise EOFError from None
+        if not chunk:
             raise EOFError
         left -= len(chunk)
         yield chunk
@@ -136,13 +172,14 @@ def _is_hidden(name: str) -> bool:
     return parts[0] == LEFT_OUT or any(part.startswith(".") and part.strip(".") for part in parts)
 
 
-def _fault(name: str, inside: str, seen: set[str]) -> tuple[str, str] | None:
+def _fault(name: str, inside: str, seen: set[int]) -> tuple[str, str] | None:
     """Why a member is refused for its name."""
     if not inside or "\0" in inside or CLIMBING.search(inside):
         return "unsafe name", "its name leads out of the archive, or nowhere"
-    if name in seen:
+    mark = int.from_bytes(blake2b(name.encode(), digest_size=8).digest())
+    if mark in seen:
         return "same name", "another member has the same name"
-    seen.add(name)
+    seen.add(mark)
     return None
 
 

@@ -27,6 +27,8 @@ SAMPLE = 2**20
 """Bytes at the start that are looked at when bytes are counted or a charset is guessed."""
 MOST_WRONG = 0.002
 """Of the characters: more that a charset does not know mean that it is another one. Broken bytes in real pages are fewer."""
+MOST_NULS = 0.001
+"""Of the bytes of a page, one in any case: programs let one slip in, and browsers pass over it."""
 MOST_HIGH = 0.3
 """Of the bytes: a Western text has fewer accents than this."""
 ALIASES = {
@@ -54,7 +56,12 @@ def decoded(data: bytes, *, declared: str | None = None, is_markup: bool = False
     sample = data[:SAMPLE]
     if b"\0" in data:
         wide = _wide(sample) or next((name for name in _declared(sample, declared, False) if name.startswith(WIDE)), "")
-        return _marked(data, wide) if wide else ("", "", "it holds NUL bytes")
+        if wide:
+            return _marked(data, wide)
+        if not is_markup or data.count(b"\0") > max(1, MOST_NULS * len(data)):
+            return "", "", "it holds NUL bytes"
+        data = data.replace(b"\0", b"")
+        sample = data[:SAMPLE]
     if len(sample) - len(sample.translate(None, CONTROLS)) > MOST_CONTROLS * len(sample):
         return "", "", "more than one byte in a hundred is a control character"
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from scratchlm.core.records import Document
 from scratchlm.sources import charset, licence
-from scratchlm.sources.file import Input, Reading
+from scratchlm.sources.file import Input, Reading, mended
 from scratchlm.sources.found import Dropped, Found
 from scratchlm.sources.languages import ENDINGS, is_foreign, language_of, made_by_tool
 from scratchlm.sources.repository import Repository
@@ -91,8 +91,8 @@ def _notebook(file: Input, reading: Reading, text: str, facts: dict[str, Any]) -
     try:
         made = json.loads(text)
         cells = made.get("cells") or [cell for sheet in made.get("worksheets", []) for cell in sheet["cells"]]
-        language = str(made.get("metadata", {}).get("kernelspec", {}).get("language") or "python")[:40]
-        parts = [(cell["cell_type"] == "code", _joined(cell.get("source", cell.get("input", "")))) for cell in cells]
+        language = mended(str(made.get("metadata", {}).get("kernelspec", {}).get("language") or "python")[:40])
+        parts = [(cell["cell_type"] == "code", mended(_joined(cell.get("source", cell.get("input", ""))))) for cell in cells]
         outputs = sum(len(cell.get("outputs", ())) for cell in cells)
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         return file.refuse("file", "broken record", f"no notebook: {type(error).__name__}", excerpt=text)

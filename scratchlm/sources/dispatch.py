@@ -12,17 +12,18 @@ from scratchlm.sources.found import Dropped, Found
 from scratchlm.sources.languages import NAMES
 from scratchlm.sources.readers import GUESSED, READERS
 from scratchlm.sources.repository import Repository, holding
-from scratchlm.sources.streams import Refused, bare, fault_of, unpacked
+from scratchlm.sources.streams import Refused, bare, fault_of, shared_budget, unpacked
 
 
 def documents_of(file: Input, reading: Reading, repositories: Sequence[Repository] = ()) -> Found:
     """The documents of a file, and a row for each record that gives none; at least one of either.
 
-    Source code takes licence, group and address from the one of ``repositories`` that it lies in.
-    A bomb in an archive ends the whole archive: Refused comes through when ``file`` is a member.
+    Source code takes licence, group and address from the one of ``repositories``, in the order of their roots, that it lies in.
+    A member that spends what is left of its archive's budget ends the whole archive: Exhausted comes through.
+    Faults of this machine, such as a full disk, are raised as they are: they say nothing of the file.
     """
-    if not reading.at(f"{file.name}#file"):
-        yield file.refuse("file", "quarantined", "reading it failed twice")
+    if not reading.at(f"{file.name}#{file.inside}"):
+        yield file.refuse(file.inside, "quarantined", "reading it failed twice")
         return
     found = False
     try:
@@ -30,18 +31,18 @@ def documents_of(file: Input, reading: Reading, repositories: Sequence[Repositor
             found = True
             yield item
     except Unreadable as fault:
-        rule = fault.rule if isinstance(fault, Refused) else "unreadable"
-        if rule == "bomb" and file.depth:
+        budget = shared_budget(file)
+        if budget and budget.is_spent:
             raise
-        yield file.refuse("file", rule, str(fault))
-    except ScratchError:
+        yield file.refuse(file.inside, fault.rule if isinstance(fault, Refused) else "unreadable", str(fault))
+    except (ScratchError, MemoryError):
         raise
     except OSError as error:
-        yield file.refuse("file", "unreadable", str(fault_of(error)))
+        yield file.refuse(file.inside, "unreadable", str(fault_of(error)))
     except Exception as error:  # noqa: BLE001 - a parser may raise anything on bytes made to break it; the run goes on and tells
-        yield file.refuse("file", "reader failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        yield file.refuse(file.inside, "reader failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
     else:
-        if not found:
+        if not found and not file.part:
             yield file.refuse("file", "nothing in it", "no text was found in it")
 
 

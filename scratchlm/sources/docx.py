@@ -3,6 +3,7 @@
 What was deleted or moved away while changes were tracked is left out, and so is the second form in which a text box is stored.
 """
 
+import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -30,26 +31,43 @@ SIGNS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 HEADING = re.compile(r"heading ([1-9])", re.IGNORECASE)
 DEEPEST = 8
 """Levels of lists that are told apart."""
+HELD = frozenset({"p", "tbl", "tr", "tc", "footnoteReference", "endnoteReference", *SIGNS})
+PER_ELEMENT = 16
+"""Characters that each of these counts for, since something of it is held until all is written."""
+LONGEST_TAG = 40
+"""Characters of the name of a language, which is often that of the program and not of the text."""
+LONGEST_NUMBER = 20
+"""Characters of the number of a note, which stands before each of its paragraphs."""
+ENOUGH = ("bomb", "too large", "encrypted")
+"""Rules of faults with which nothing that was read before is worth having."""
 
 
 def read(file: Input, reading: Reading) -> Found:
-    """The text of the file, in pieces when it is long."""
+    """The text of the file, in pieces when it is long; without what it can do without where that is broken, which is told."""
+    faults: dict[str, Unreadable] = {}
     with seekable(file) as stream, zips.opened(stream, reading.limits) as archive:
-        about = _about(archive)
-        names = set(archive.namelist())
-        page = _Page(_styles(archive) if STYLES in names else {}, reading.limits.document_characters)
-        budget = budget_of(file, reading.limits)
-        with _part(archive, MAIN, budget) as events:
-            page.read(events)
-        for name, (kind, prefix) in NOTES.items():
-            if name in names:
-                with _part(archive, name, budget) as events:
-                    page.read(events, kind, prefix)
+        about, styles = _about(_tree(archive, ABOUT, faults)), _styles(_tree(archive, STYLES, faults))
+        page, budget = _Page(styles, reading.limits.document_characters), budget_of(file, reading.limits)
+        for name, note in {MAIN: ("", ""), **NOTES}.items():
+            if name == MAIN or name in archive.namelist():
+                try:
+                    with _part(archive, name, budget) as events:
+                        page.read(events, *note)
+                except Unreadable as fault:
+                    if isinstance(fault, Refused) and fault.rule in ENOUGH:
+                        raise
+                    page.close()
+                    faults[name] = fault
     facts: Facts = {"doc_type": "office", "mime": "application/vnd.openxmlformats-officedocument.wordprocessingml.document"}
     text = page.sheet.text()
     if text:
         known = {"title": titled(about.pop("title", ""), file), "extractor": "docx"} | about
         yield from cut(file, reading, [text], facts | known, structure=page.sheet.structure)
+    for name, fault in faults.items():
+        if name != MAIN:
+            yield file.refuse(name, fault.rule if isinstance(fault, Refused) else "unreadable", str(fault))
+    if MAIN in faults:
+        raise faults[MAIN]
 
 
 @dataclass(slots=True)
@@ -86,13 +104,32 @@ class _Page:
                 name = tag.removeprefix(WORD).removeprefix(STRICT).removeprefix(MATHS)
                 if note and name == note:
                     is_text = not _value(node, "type")  # the others are the lines between text and notes
-                    self._note = f"[^{prefix}{_value(node, 'id')}]: " if event == "start" and is_text else ""
+                    self._note = f"[^{prefix}{_value(node, 'id')[:LONGEST_NUMBER]}]: " if event == "start" and is_text else ""
                 elif not self._left_out and (not note or self._note):
-                    self._start(name) if event == "start" else self._end(name, node)
+                    if event == "start":
+                        self._spend(PER_ELEMENT if name in HELD else 0)
+                        self._start(name)
+                    else:
+                        self._end(name, node)
                 if event == "end":
                     _let_go(node)
         except (etree.LxmlError, ValueError) as error:
             raise Unreadable(f"its text is no XML: {str(error).splitlines()[0]}") from None
+
+    def close(self) -> None:
+        """Write what is still open, where a part broke off."""
+        for paragraph in self._open[::-1]:
+            self._write(paragraph)
+        while self._tables:
+            table = self._tables.pop()
+            table.rows.append(["\n".join(table.cell)])
+            self._write_table(table)
+        self._open, self._left_out, self._note = [], 0, ""
+
+    def _spend(self, count: int) -> None:
+        self._size += count
+        if self._size > self._most:
+            raise Refused("too large", f"it has more than {self._most:,} characters, or paragraphs and cells that take as much")
 
     def _start(self, name: str) -> None:
         if name == "p":
@@ -108,13 +145,11 @@ class _Page:
         here = self._open[-1] if self._open else _Paragraph()
         if name == "t":
             here.parts.append(node.text or "")
-            self._size += len(node.text or "")
-            if self._size > self._most:
-                raise Refused("too large", f"it has more than {self._most:,} characters")
+            self._spend(len(node.text or ""))
         elif name in SIGNS and node.getparent() is not None and str(node.getparent().tag).endswith("}r"):
             here.parts.append(SIGNS[name])
         elif name in ("footnoteReference", "endnoteReference"):
-            here.parts.append(f"[^{'e' if name.startswith('end') else ''}{_value(node, 'id')}]")
+            here.parts.append(f"[^{'e' if name.startswith('end') else ''}{_value(node, 'id')[:LONGEST_NUMBER]}]")
         elif name == "pStyle":
             here.style = self._styles.get(_value(node, "val"), _value(node, "val"))
         elif name == "ilvl":
@@ -189,21 +224,30 @@ def _let_go(node: Any) -> None:
         del node.getparent()[0]
 
 
-def _styles(archive: zipfile.ZipFile) -> dict[str, str]:
+def _tree(archive: zipfile.ZipFile, name: str, faults: dict[str, Unreadable]) -> Any:
+    """The root of a part that the text can do without; None when there is none, or when it is broken."""
+    try:
+        return zips.tree(archive, name) if name in archive.namelist() else None
+    except Unreadable as fault:
+        faults[name] = fault
+        return None
+
+
+def _styles(tree: Any) -> dict[str, str]:
     """The English names of styles by the names that a text calls them by, which differ with the language of the program."""
     found = {}
-    for style in zips.tree(archive, STYLES).iter(f"{WORD}style", f"{STRICT}style"):
+    for style in tree.iter(f"{WORD}style", f"{STRICT}style") if tree is not None else ():
         names = [_value(node, "val") for node in style.iter(f"{WORD}name", f"{STRICT}name")]
         found[_value(style, "styleId")] = names[0] if names else ""
     return found
 
 
-def _about(archive: zipfile.ZipFile) -> dict[str, str]:
+def _about(tree: Any) -> dict[str, str]:
     """What the file says of itself."""
-    if ABOUT not in archive.namelist():
-        return {}
-    texts = {str(node.tag).rpartition("}")[2]: (node.text or "").strip() for node in zips.tree(archive, ABOUT).iter()}
-    known = {"title": texts.get("title", ""), "lang": texts.get("language", "")[:2], "published_at": texts.get("created", "")[:10]}
+    texts = {str(node.tag).rpartition("}")[2]: (node.text or "").strip() for node in tree.iter()} if tree is not None else {}
+    known = {"title": texts.get("title", ""), "published_at": texts.get("created", "")[:10]}
+    if language := texts.get("language", "")[:LONGEST_TAG]:
+        known["extra"] = json.dumps({"lang_declared": language}, ensure_ascii=False)
     return {name: value for name, value in known.items() if value}
 
 

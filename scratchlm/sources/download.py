@@ -1,7 +1,7 @@
 """Downloads that arrive whole or say why not: resumed after every break, checked against their hash, given their name only at the end.
 
-Beside a file ``NAME.sha256`` keeps its hash (as ``sha256sum -c`` reads it), so that what was fetched without a known hash is at least what
-was fetched the first time, ever after.
+Beside a file ``NAME.sha256`` keeps its hash, so that what was fetched without a known hash is at least what was fetched the first time,
+ever after; it is read again only when its size or time of change is another one.
 """
 
 import errno
@@ -10,15 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from scratchlm.core.artifact import sha256_of, sync_directory, write_atomically
+from scratchlm.core.artifact import sha256_of, sync_directory
 from scratchlm.core.errors import ArtifactError, DataError
 from scratchlm.sources.transfer import Broken, Patience, Progress, Transfer, bring
+from scratchlm.units.known import keep, kept, known
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PATIENT = Patience()
@@ -109,24 +110,21 @@ def _fetch(wanted: Wanted, job: Transfer) -> str:
         job.partial.replace(path)
         sync_directory(path.parent)
         job.notes_file.unlink(missing_ok=True)
-        _record(path, found)
+        keep(path, found)
     return found
-
-
-def recorded(path: Path) -> str | None:
-    """The hash that was kept beside a file when it was fetched."""
-    beside = _beside(path)
-    words = beside.read_text(encoding="utf-8").split() if beside.exists() else []
-    return words[0] if words else None
 
 
 def _checked(wanted: Wanted) -> str:
     """The hash of a file that is there; ArtifactError when it is not what it was or should be."""
-    found, due = sha256_of(wanted.path), wanted.sha256 or recorded(wanted.path)
+    found, before = known(wanted.path), kept(wanted.path)
+    due = wanted.sha256 or before
+    if found is None:
+        found = sha256_of(wanted.path)
     if due is not None and found != due.lower():
         raise ArtifactError(f"{wanted.path}: its SHA-256 is {found[:16]}…, not {due[:16]}…: it changed. Remove it to fetch it again.")
-    if recorded(wanted.path) != found:
-        _record(wanted.path, found)
+    if known(wanted.path) is None:
+        with suppress(OSError):  # a folder that only may be read costs reading the file again
+            keep(wanted.path, found)
     return found
 
 
@@ -150,14 +148,6 @@ def _copy(job: Transfer) -> None:
             job.write(iter(lambda: file.read(CHUNK), b""), 0, source.stat().st_size)
     except Broken as error:
         raise DataError(f"{source}: {error}; somebody is writing to it. Try again when it is whole.") from None
-
-
-def _record(path: Path, sha256: str) -> None:
-    write_atomically(_beside(path), f"{sha256}  {path.name}\n".encode())
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
 
 
 @contextmanager

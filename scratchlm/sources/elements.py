@@ -6,12 +6,11 @@ in: characters that XML forbids become U+FFFD, and behind broken markup the read
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from scratchlm.sources.file import Unreadable
-from scratchlm.sources.streams import Stream
+from scratchlm.sources.file import Stream, Unreadable
 
 CHUNK = 2**16
 LONGEST_TAG = 4 * 2**20
@@ -20,6 +19,10 @@ MOST_BREAKS = 1_000
 """Places of broken markup in one file; with more it is no XML."""
 DEEPEST = 4
 """Levels below a record; what is deeper is not kept."""
+DEEPEST_OPEN, MOST_NAMES = 256, 10_000
+"""Open tags at a time, and names of elements and attributes in a file: the parser holds each of them."""
+PER_PATH = 200
+"""Characters that an element below a record counts for beside its path, attributes and text: what it takes in memory."""
 FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&(?!(?:lt|gt|amp|quot|apos|#x[9AD]|#10|#13|#9);)(?:#[0-9a-zA-Z]{1,9};)?")
 """Characters that XML does not allow, and every ``&`` but its five names and white space."""
 LONGEST_REFERENCE = 16
@@ -36,7 +39,23 @@ class Element:
     marks: dict[str, dict[str, str]] = field(default_factory=dict)
     """Attributes of the elements below that have some, by their path."""
     characters: int = 0
-    """Of all its texts, also those above the limit, which are not kept."""
+    """Of all that is kept of it, and of texts above the limit, which are not."""
+    costs: dict[str, int] = field(default_factory=dict)
+    """Characters of each element below, by its path."""
+
+    def begin(self, path: str, attributes: dict[str, str]) -> None:
+        """An element below starts: an earlier one of this path is forgotten."""
+        self.values.pop(path, None)
+        self.marks.pop(path, None)
+        self.characters -= self.costs.pop(path, 0)
+        self.charge(path, PER_PATH + len(path) + _length(attributes))
+        if attributes:
+            self.marks[path] = attributes
+
+    def charge(self, path: str, count: int) -> None:
+        """Count characters of the element at ``path``."""
+        self.characters += count
+        self.costs[path] = self.costs.get(path, 0) + count
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +113,8 @@ class Elements:
         self._element: Element | None = None
         self._above: list[str] = []
         self._parts: list[str] = []
-        self._is_leaf = False
+        self._path: str | None = None
+        """Of the innermost open element while only text was seen in it; None when it is too deep or not to be kept."""
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._open
@@ -122,6 +142,8 @@ class Elements:
             self._breaks += 1
             self._break("broken markup", said)
             self._lost, rest = b"", rest[place + 1 :]
+        if len(self._parser.intern) > MOST_NAMES:
+            raise Unreadable(f"it has more than {MOST_NAMES:,} names of elements and attributes")
         if self._fed - self._parser.CurrentByteIndex > LONGEST_TAG:
             raise Unreadable(f"a tag is longer than {LONGEST_TAG:,} bytes")
         return self._taken()
@@ -145,29 +167,29 @@ class Elements:
 
     def _open(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
+        if self._depth > DEEPEST_OPEN:
+            raise Unreadable(f"its elements are nested more than {DEEPEST_OPEN} levels deep")
         if not self._root_name:
             self._root_name, self.root = name, attributes
         if self._element is None:
             if name in self._wanted:
-                self._element = Element(name, attributes, characters=sum(map(len, attributes.values())))
-                self._above, self._parts, self._is_leaf = [], [], True
+                self._element = Element(name, attributes, characters=_length(attributes))
+                self._above, self._parts, self._path = [], [], ""
             return
         self._above.append(name)
-        self._parts, self._is_leaf = [], True
-        if len(self._above) <= DEEPEST:
-            path = "/".join(self._above)
-            self._element.values.pop(path, None)
-            self._element.marks.pop(path, None)
-            if attributes:
-                self._element.marks[path] = attributes
+        path = "/".join(self._above) if len(self._above) <= DEEPEST else ""
+        is_kept = path and (path in self._element.costs or self._element.characters <= self._limit)
+        self._parts, self._path = [], path if is_kept else None
+        if is_kept:
+            self._element.begin(path, attributes)
 
     def _close(self, name: str) -> None:
         self._depth -= 1
         if self._element is None:
             return
-        if self._is_leaf and self._parts and len(self._above) <= DEEPEST:
-            self._element.values["/".join(self._above)] = "".join(self._parts)
-        self._parts, self._is_leaf = [], False
+        if self._path is not None and self._parts:
+            self._element.values[self._path] = "".join(self._parts)
+        self._parts, self._path = [], None
         if self._above:
             self._above.pop()
         else:
@@ -175,14 +197,18 @@ class Elements:
             self._element = None
 
     def _characters(self, text: str) -> None:
-        if self._element is not None and self._is_leaf:
-            self._element.characters += len(text)
-            if self._element.characters <= self._limit:
-                self._parts.append(text)
+        if self._element is None or self._path is None:
+            return
+        self._element.charge(self._path, len(text))
+        if self._element.characters <= self._limit:
+            self._parts.append(text)
 
 
-def read(stream: Stream, elements: Elements) -> Iterator[Element | Broken]:
-    """All that ``elements`` finds in ``stream``; where the stream itself breaks, after what was complete and the record that it cost."""
+def read(stream: Stream, elements: Elements, beat: Callable[[int], None]) -> Iterator[Element | Broken]:
+    """All that ``elements`` finds in ``stream``; where the stream itself breaks, after what was complete and the record that it cost.
+
+    ``beat`` is told how many bytes were read: a record may be gigabytes long, and many records give nothing.
+    """
     fault: Unreadable | None = None
     while True:
         try:
@@ -191,10 +217,15 @@ def read(stream: Stream, elements: Elements) -> Iterator[Element | Broken]:
             fault, data = error, b""
         if not data:
             break
+        beat(len(data))
         yield from elements.feed(data)
     yield from elements.end()
     if fault:
         raise fault
+
+
+def _length(attributes: Mapping[str, str]) -> int:
+    return sum(len(name) + len(value) for name, value in attributes.items())
 
 
 def _allowed(match: re.Match[str]) -> str:

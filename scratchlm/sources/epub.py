@@ -9,18 +9,20 @@ from typing import Any
 from urllib.parse import unquote
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - its compiled part has no types
-from lxml import html as lxml_html
 
-from scratchlm.sources import layout, zips
+from scratchlm.sources import charset, layout, zips
 from scratchlm.sources.file import Input, Reading, Unreadable
 from scratchlm.sources.found import Found
 from scratchlm.sources.plain import Facts, Structure, cut, titled
 from scratchlm.sources.streams import Refused, budget_of, seekable
+from scratchlm.sources.tree import tree_of
 
 CONTAINER, ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 FONTS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
 """Ways in which only fonts are scrambled."""
 PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
+LONGEST_TAG = 40
+"""Characters of the name of a language."""
 LEFT_OUT = ("script", "style", "nav", "noscript", "template", "svg", "head", "iframe")
 
 
@@ -28,6 +30,7 @@ LEFT_OUT = ("script", "style", "nav", "noscript", "template", "svg", "head", "if
 class _Chapter:
     text: str
     structure: Structure
+    charset: str
 
 
 def read(file: Input, reading: Reading) -> Found:
@@ -41,15 +44,15 @@ def read(file: Input, reading: Reading) -> Found:
             if not reading.at(f"{file.name}#{name}"):
                 yield file.refuse(name, "quarantined", "reading it failed twice")
                 continue
+            data = b""
             try:
                 data = zips.part(archive, name, zips.LARGEST_PART)
                 chapter = _chapter(data)
+                own: Facts = {"charset": chapter.charset}
+                yield from cut(file, reading, [chapter.text], facts | own, inside=name, structure=chapter.structure)
             except Unreadable as fault:
                 yield file.refuse(name, fault.rule if isinstance(fault, Refused) else "unreadable", str(fault))
-                continue
             budget.spend(len(data))
-            if chapter.text:
-                yield from cut(file, reading, [chapter.text], facts, inside=name, structure=chapter.structure)
 
 
 def _check_open(archive: zipfile.ZipFile) -> None:
@@ -86,17 +89,18 @@ def _spine(package: Any, folder: str) -> Iterator[str]:
 
 
 def _chapter(data: bytes) -> _Chapter:
-    if not data.strip():
-        return _Chapter("", [])
-    try:
-        # As HTML, not as XML: many books are not well-formed, and nothing in HTML can be declared and then expanded.
-        tree = lxml_html.document_fromstring(data, parser=lxml_html.HTMLParser(encoding="utf-8", huge_tree=False))
-    except (etree.LxmlError, ValueError) as error:
-        raise Unreadable(f"no page: {str(error).splitlines()[0]}") from None
+    markup, name, reason = charset.decoded(data, is_markup=True)
+    if reason:
+        raise Refused("not text", reason)
+    # As HTML, not as XML: many books are not well-formed, and nothing in HTML can be declared and then expanded.
+    tree, _ = tree_of(markup)
+    if tree is None:
+        raise Refused("nothing in it", "it is empty")
     etree.strip_elements(tree, *LEFT_OUT, with_tail=False)
-    etree.strip_elements(tree, etree.Comment, etree.ProcessingInstruction, with_tail=False)
     text, structure = layout.write(tree)
-    return _Chapter(text, structure)
+    if not text:
+        raise Refused("nothing in it", "it holds no text")
+    return _Chapter(text, structure, name)
 
 
 def _facts(package: Any, file: Input) -> Facts:
@@ -104,11 +108,13 @@ def _facts(package: Any, file: Input) -> Facts:
         return next((text for node in _named(package, name) if (text := layout.flat("".join(node.itertext())))), "")
 
     facts: Facts = {"doc_type": "book", "mime": "application/epub+zip", "extractor": "epub", "title": titled(said("title"), file)}
-    known = {"lang": said("language")[:2].lower(), "published_at": said("date")[:10]}
+    known = {"published_at": said("date")[:10]}
     if rights := said("rights")[:200]:
         known |= {"licence": "unknown", "licence_evidence": f"the book says: {rights}"}
-    if author := said("creator")[:200]:
-        known["extra"] = json.dumps({"author": author}, ensure_ascii=False)
+    # The language is that of the text itself: many books declare that of the program that made them.
+    more = {"author": said("creator")[:200], "lang_declared": said("language")[:LONGEST_TAG]}
+    if any(more.values()):
+        known["extra"] = json.dumps({name: value for name, value in more.items() if value}, ensure_ascii=False)
     return facts | {name: value for name, value in known.items() if value}
 
 

@@ -84,6 +84,7 @@ def reopen(root: str | Path, locator: str, reading: Reading | None = None, sourc
     """The document at ``locator`` read again from its file; None when it is not there any more.
 
     ``reading`` must be the one it was first read with, for that decides where a long text is cut; None: the folder's own.
+    Of a WARC file one record is read, of others the file up to the document.
     """
     is_code = kind_by_name(locator) == "code"
     files = [item for item in inputs(root, source) if isinstance(item, Input)] if is_code or reading is None else []
@@ -92,6 +93,10 @@ def reopen(root: str | Path, locator: str, reading: Reading | None = None, sourc
     file = _file_of(str(root), locator, source)
     if file is None:
         return None
+    if kind_by_name(file.name) in ("warc", "wet"):
+        from scratchlm.sources import warc  # heavy: only for such files
+
+        return warc.reopen(file, locator[len(file.name) + 1 :], reading)
 
     def is_on_the_way(place: str) -> bool:
         """Whether the record at ``place`` is the wanted one, holds it or is a part of it."""

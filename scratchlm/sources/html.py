@@ -5,13 +5,13 @@ below is read whole, in one pass over the tree, and one that is outside of wider
 hostile pages of ten million characters none took more than 3.4 s, of 53 just within the bounds none more than 0.6 s.
 """
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - its compiled part has no types
-from lxml import html as lxml_html
 
 from scratchlm.sources import charset, content, layout, page_facts
 from scratchlm.sources.file import Extraction, Input, Reading
@@ -19,13 +19,8 @@ from scratchlm.sources.found import Found
 from scratchlm.sources.plain import Facts, cut, titled
 from scratchlm.sources.sheet import Block, Structure, join
 from scratchlm.sources.streams import Refused
+from scratchlm.sources.tree import tree_of
 
-LONGEST = 20_000_000
-"""Characters of a page."""
-MOST_TAGS = 1_000_000
-"""Each costs about 150 bytes once parsed."""
-STRIDE, MOST_ATTRIBUTES = 10_000, 2_000
-"""A longer tag is looked at; the parser compares each attribute of a tag with all others."""
 MOST_ELEMENTS, MOST_CHILDREN = 20_000, 4_000
 """What trafilatura is asked to read: with 12,000 links in one element it takes more than 30 s."""
 MOST_ELEMENTS_BULK = 60_000
@@ -78,7 +73,8 @@ def read(file: Input, reading: Reading) -> Found:
 
 def facts_of(page: Page) -> Facts:
     """The facts of a document that is this page, but for where it came from."""
-    known = {"title": page.title, "lang": page.lang_declared, "published_at": page.published_at}
+    declared = json.dumps({"lang_declared": page.lang_declared}) if page.lang_declared else ""  # many pages declare the wrong one
+    known = {"title": page.title, "extra": declared, "published_at": page.published_at}
     own: Facts = {"doc_type": "web", "extractor": page.extractor, "licence": page.licence, "licence_evidence": page.licence_evidence}
     return own | {name: value for name, value in known.items() if value}
 
@@ -89,8 +85,7 @@ def extract(html_text: str, extraction: Extraction, url: str | None) -> Page:
     Refused when the page is larger, or nested deeper, than can be parsed.
     """
     markup = html_text.replace("\0", "").replace(content.PRIVATE, "")
-    _bound(markup)
-    tree, is_deep = _parsed(markup, extraction)
+    tree, is_deep = tree_of(markup, for_trafilatura=extraction == "quality")
     if tree is None:
         return Page("", "", [], *page_facts.UNKNOWN, "", f"{_print('whole')};empty", "")
     facts = page_facts.of(tree, markup)
@@ -99,35 +94,6 @@ def extract(html_text: str, extraction: Extraction, url: str | None) -> Page:
     blocks, used = _blocks(tree, mode, facts)
     text, structure = join(content.without_title(blocks, facts.titles))
     return Page(text, facts.title, structure, facts.licence, facts.licence_evidence, facts.lang, used, facts.published_at)
-
-
-def _bound(markup: str) -> None:
-    """Refused when parsing would cost too much."""
-    if len(markup) > LONGEST:
-        raise Refused("too large", f"a page has more than {LONGEST:,} characters")
-    if markup.count("<") > MOST_TAGS:
-        raise Refused("bomb", f"a page has more than {MOST_TAGS:,} tags")
-    if all(markup.find("<", at, at + STRIDE) >= 0 for at in range(0, len(markup), STRIDE)):
-        return
-    for tag in [tag for tag in markup.split("<") if len(tag) > STRIDE and tag[0].isalpha()]:
-        if not 0 <= tag.find(">") <= STRIDE and sum(len(part.split()) for part in tag.split('"')[::2]) > MOST_ATTRIBUTES:
-            raise Refused("bomb", f"a tag has more than {MOST_ATTRIBUTES:,} attributes")
-
-
-def _parsed(markup: str, extraction: Extraction) -> tuple[Any, bool]:
-    """The tree, None when there is nothing, and whether it is deeper than 255 levels; what a page declares is never expanded or fetched."""
-    # Elements of lxml.html are what trafilatura asks for; plain ones are half as slow to walk over.
-    kind = lxml_html.HTMLParser if extraction == "quality" else etree.HTMLParser
-    data = markup.encode("utf-8", "replace")
-    for is_deep in (False, True):
-        parser = kind(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True, huge_tree=is_deep)
-        try:
-            tree = etree.fromstring(data, parser) if markup.strip() else None
-        except (etree.LxmlError, ValueError) as error:
-            raise Refused("unreadable", f"no page: {str(error).splitlines()[0]}") from None
-        if not any(entry.type_name == "ERR_RESOURCE_LIMIT" for entry in parser.error_log):
-            return tree, is_deep
-    raise Refused("bomb", "its elements are nested more than 2,000 levels deep")
 
 
 def _prepare(tree: Any, markup: str) -> None:

@@ -9,8 +9,6 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 UNKNOWN = ("unknown", "no licence was found")
 LONGEST = 200_000
@@ -226,21 +224,3 @@ def of_listing(names: Iterable[str], read: Callable[[str], bytes]) -> tuple[str,
         if name in here and (found := of_metadata(name, read(name))):
             return found
     return UNKNOWN
-
-
-@lru_cache(maxsize=4096)
-def of_folder(folder: Path) -> tuple[str, str]:
-    """SPDX name and evidence for a folder on this machine; asked again, it is answered from memory."""
-    try:
-        names = [path.name for path in folder.iterdir() if path.is_file()]
-    except OSError:
-        return UNKNOWN
-    return of_listing(names, lambda name: _start(folder / name))
-
-
-def _start(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(LONGEST)
-    except OSError:
-        return b""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from scratchlm.core.records import Document
+from scratchlm.sources.beat import Beat
 from scratchlm.sources.elements import Broken, Element, Elements
 from scratchlm.sources.elements import read as elements_of
 from scratchlm.sources.file import Input, Reading
@@ -67,7 +68,7 @@ def read(file: Input, reading: Reading) -> Found:
     head: list[Element] = []
     site: Site | None = None
     with file.open() as stream:
-        for found in elements_of(stream, elements):
+        for found in elements_of(stream, elements, Beat(file, reading)):
             if isinstance(found, Broken):
                 yield file.refuse(_inside(found.element) if found.element else "end", found.rule, found.reason)
             elif found.tag != "page":
@@ -123,11 +124,11 @@ def _page(file: Input, reading: Reading, site: Site, page: Element) -> Document 
 
 def _refused(page: Element, site: Site, reading: Reading, text: str) -> tuple[str, str] | None:
     """Rule and reason for a page that is no article; None for one that is."""
+    if page.characters > reading.limits.record_bytes:
+        return "too large", f"the page has more than {reading.limits.record_bytes:,} characters, or elements that take as much"
     title = page.values.get("title", "").strip()
     if not title or "?" in _inside(page):
         return "broken record", "the page has no title, or no number"
-    if page.characters > reading.limits.record_bytes:
-        return "too large", f"the page has more than {reading.limits.record_bytes:,} characters"
     space = page.values.get("ns") or site.spaces.get(title.partition(":")[0].lower() if ":" in title else "", ARTICLES)
     if space != ARTICLES:
         return "other namespace", f"it is in namespace {space[:20]}, and articles are in {ARTICLES}"

@@ -2,17 +2,20 @@
 
 import json
 import re
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, count
 from pathlib import PurePosixPath
 
 from scratchlm.core.records import Document
 from scratchlm.sources import pieces
 from scratchlm.sources.file import Input, Reading
-from scratchlm.sources.found import Found
+from scratchlm.sources.found import Dropped, Found
 from scratchlm.sources.markup import plain_roles
-from scratchlm.sources.streams import Refused, bare
+from scratchlm.sources.sheet import Structure
+from scratchlm.sources.streams import ENDINGS, bare
 from scratchlm.sources.texts import lines, opened
 
 SPLIT_ABOVE = 16_000
@@ -20,12 +23,11 @@ SPLIT_ABOVE = 16_000
 LOOKED_AT = 16_000
 """Characters of the start in which a title is looked for."""
 LONGEST_TITLE = 200
-FIELD = re.compile(r"\A(?:[A-Z][\w-]*:.*\n(?:[ \t]+.*\n)*)*?Title:[ \t]*(.+)$", re.MULTILINE)
+FIELD = re.compile(r"\A(?:[A-Z][\w-]*:.*\n(?:[ \t].*\n)*)*?Title:[ \t]*(\S.*)$", re.MULTILINE)
 UNDERLINE = re.compile(r"^([=\-~^\"'#*+])\1{2,}\s*$")
+ENDING = re.compile(r"\.[A-Za-z]\w{0,9}\Z")
 
 Facts = dict[str, str | int | float | None]
-Structure = list[dict[str, str | int]]
-"""``{"kind": "table", "start": 120, "end": 480}``, offsets into the text."""
 
 
 def text(file: Input, reading: Reading) -> Found:
@@ -43,12 +45,11 @@ def restructured(file: Input, reading: Reading) -> Found:
     yield from _read(file, reading, {"doc_type": "markup", "mime": "text/x-rst"}, _underlined, plain_roles)
 
 
-def cut(
-    file: Input, reading: Reading, text: Iterable[str], facts: Facts, *, inside: str = "", structure: Structure | None = None
-) -> Iterator[Document]:
+def cut(file: Input, reading: Reading, text: Iterable[str], facts: Facts, *, inside: str = "", structure: Structure | None = None) -> Found:
     """The whole text when it is short, else its pieces, as documents at ``inside`` and ``inside:0``, ``inside:1``, ...
 
-    ``text`` comes in chunks of any size. A line that is longer than a record may be is Refused at its place.
+    ``text`` comes in chunks of any size. Each piece is told before it is read. A line that is longer than a record may be is refused
+    alone, as ``inside:line 12``; a text with ``structure`` is in memory already, and none of its lines is too long.
     """
     longest = SPLIT_ABOVE * reading.usual // pieces.USUAL
     chunks = iter(text)
@@ -58,18 +59,31 @@ def cut(
     if sum(map(len, start)) <= longest:
         yield _part(file, inside, "".join(start), facts, structure or [])
         return
-    rows = _bounded(lines(chain(start, chunks), reading.limits.record_bytes), reading.limits.record_bytes)
+    before, refused = f"{inside}:" if inside else "", deque[Dropped]()
+    most = reading.limits.record_bytes if structure is None else sys.maxsize
+    rows = _bounded(lines(chain(start, chunks), most), lambda number: refused.append(_too_long(file, f"{before}line {number}", most)))
     known = json.loads(str(facts.get("extra") or "{}"))
-    parts = pieces.stream(rows, least=reading.usual // 3, usual=reading.usual)
-    for number, (piece, marks) in enumerate(_marked(parts, structure or [])):
+    parts = _marked(pieces.stream(rows, least=reading.usual // 3, usual=reading.usual), structure or [])
+    for number in count():
+        is_wanted = reading.at(f"{file.name}#{before}{number}")
+        piece, marks = next(parts, (None, []))
+        while refused:
+            yield refused.popleft()
+        if piece is None:
+            return
+        if not is_wanted:
+            yield file.refuse(f"{before}{number}", "quarantined", "reading it failed twice")
+            continue
         extra = json.dumps(known | {"part": number, "heading": piece.heading}, ensure_ascii=False)
-        yield _part(file, f"{inside}:{number}" if inside else str(number), piece.text, facts | {"extra": extra}, marks)
+        yield _part(file, f"{before}{number}", piece.text, facts | {"extra": extra}, marks)
 
 
 def stem(file: Input) -> str:
     """The file's name as a title."""
-    name = file.name.rpartition("!")[2]
-    return PurePosixPath(name).name.partition(".")[0].replace("_", " ") or bare(name)
+    name = PurePosixPath(file.name.rpartition("!")[2]).name
+    while name.lower().endswith(ENDINGS):
+        name = name.rpartition(".")[0]
+    return ENDING.sub("", name).replace("_", " ").strip() or bare(file.name)
 
 
 def titled(title: str, file: Input) -> str:
@@ -83,19 +97,16 @@ def first_line(start: str) -> str:
     return line if len(line) <= 80 and not line.endswith((",", ";", ":", ".")) else ""
 
 
-def _read(
-    file: Input, reading: Reading, facts: Facts, title_of: Callable[[str], str], plain: Callable[[str], str] | None = None
-) -> Iterator[Document]:
+def _read(file: Input, reading: Reading, facts: Facts, title_of: Callable[[str], str], plain: Callable[[str], str] | None = None) -> Found:
     with opened(file) as text:
         first = next(text.chunks, "")
         title = titled(title_of(first[:LOOKED_AT]), file)
         about: Facts = {"title": title, "charset": text.charset, "extractor": "text"}
-        for document in cut(file, reading, chain([first], text.chunks), facts | about):
-            if plain:
-                made = plain(document.text)
-                document = Document(made, document.id, document.source, document.facts)
-            if document.text.strip():
-                yield document
+        for found in cut(file, reading, chain([first], text.chunks), facts | about):
+            if plain and isinstance(found, Document):
+                found = replace(found, text=plain(found.text))
+            if isinstance(found, Dropped) or found.text.strip():
+                yield found
 
 
 def _part(file: Input, inside: str, text: str, facts: Facts, structure: Structure) -> Document:
@@ -116,11 +127,17 @@ def _marked(parts: Iterable[pieces.Piece], structure: Structure) -> Iterator[tup
         yield piece, [mark | {"start": first, "end": last} for mark, (first, last) in zip(begun, places, strict=True)]
 
 
-def _bounded(rows: Iterable[str | None], most: int) -> Iterator[str]:
-    for row in rows:
+def _bounded(rows: Iterable[str | None], tell: Callable[[int], None]) -> Iterator[str]:
+    """The lines that are not too long, the numbers of the others told as they are passed over."""
+    for number, row in enumerate(rows, start=1):
         if row is None:
-            raise Refused("line too long", f"a line has more than {most:,} characters")
-        yield row
+            tell(number)
+        else:
+            yield row
+
+
+def _too_long(file: Input, inside: str, most: int) -> Dropped:
+    return file.refuse(inside, "line too long", f"the line has more than {most:,} characters", threshold=most)
 
 
 def _heading(start: str) -> str:

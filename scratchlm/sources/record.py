@@ -5,7 +5,7 @@ Columns that are unknown are null. Identifiers are 32 hexadecimal digits.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -141,11 +141,29 @@ def read(path: Path) -> Iterator[Document]:
             yield from batch
 
 
-def write_dropped(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write what a stage dropped, one row per document, with the reason."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=DROPPED), path, compression="zstd", compression_level=3)
-    return path
+class DroppedWriter:
+    """A file of what a stage dropped, a row of ``DROPPED`` for each, while it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetWriter(path, DROPPED, compression="zstd", compression_level=3)
+        self._rows: list[Mapping[str, Any]] = []
+        self.count = 0
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Add a row."""
+        self._rows.append(row)
+        self.count += 1
+        if len(self._rows) == ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is held."""
+        self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._rows, schema=DROPPED))
+        self._rows = []
 
 
 def _row(document: Document) -> dict[str, Any]:

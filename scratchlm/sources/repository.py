@@ -5,8 +5,9 @@ folder on this machine, an object store and an archive are looked at alike. Of `
 """
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import quote
@@ -35,7 +36,7 @@ class Repository:
     name: str
     """The group of its documents."""
     licences: Mapping[str, tuple[str, str]]
-    """SPDX name and evidence by folder, for those that say something."""
+    """SPDX name and evidence by folder, for those that say something and lie in no repository within this one."""
     origin: str = ""
     """``https://github.com/owner/name``; without the secrets that addresses may hold."""
     commit: str = ""
@@ -73,25 +74,44 @@ class Repository:
 def find(names: Iterable[str], read: Read, *, whole: str) -> list[Repository]:
     """The repositories among the files ``names``, ``.git/HEAD`` and ``.git`` files among them; ``whole`` is what the folder is called.
 
-    No repository is found in what another one brought along (``node_modules``, ``vendor``).
+    No repository is found in what another one brought along (``node_modules``, ``vendor``). They are in the order of their roots.
     """
     listed = sorted(names)
     roots = {root for name in listed if (root := _marked(name)) is not None and not is_foreign(root)}
     plain = [name for name in listed if ".git" not in name.split("/")]
     roots |= _like_checkouts(plain, roots)
-    beside = _licences(plain, read)
+    inside: defaultdict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
+    for folder, said in _licences(plain, read).items():
+        if (root := next((above for above in _upwards(folder) if above in roots), None)) is not None:
+            inside[root][folder] = said
     found = []
     for root in sorted(roots):
-        inside = {folder: said for folder, said in beside.items() if folder == root or not root or folder.startswith(root + "/")}
         origin, commit = _head(root, read)
-        found.append(Repository(root, root or whole, inside, origin, commit))
+        found.append(Repository(root, root or whole, inside[root], origin, commit))
     return found
 
 
-def holding(name: str, repositories: Iterable[Repository]) -> Repository | None:
-    """The innermost of the repositories that a file lies in."""
-    around = [repository for repository in repositories if not repository.root or name.startswith(repository.root + "/")]
-    return max(around, key=lambda repository: len(repository.root), default=None)
+def holding(name: str, repositories: Sequence[Repository]) -> Repository | None:
+    """The innermost of the repositories, in the order of their roots, that a file lies in."""
+    for folder in _upwards(name.rpartition("/")[0]):
+        place = bisect_left(repositories, folder, key=lambda repository: repository.root)
+        if place < len(repositories) and repositories[place].root == folder:
+            return repositories[place]
+    return None
+
+
+def around(names: Iterable[str], repositories: Sequence[Repository]) -> list[Repository]:
+    """Those of the repositories, in the order of their roots, that any of the files lies in: all that a reader of these files asks for."""
+    found = (holding(name, repositories) for name in names)
+    return sorted({one.root: one for one in found if one}.values(), key=lambda one: one.root)
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    """A folder and those it lies in, the innermost first, the whole last."""
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
+    yield ""
 
 
 def _marked(name: str) -> str | None:

@@ -1,52 +1,55 @@
 """Tables and lists of records with a column of text: JSON lines, JSON, Parquet, CSV and TSV; each row is a document.
 
-A broken row is dropped alone; a file without a column of text (``text``, ``content``, or the one that is named) as a whole.
+A broken row, or an object without a text (``text``, ``content``, or the column that is named), is refused alone; a table without such a
+column as a whole. The locator is the number of the row, and what is read of a row depends on no other one.
 """
 
 import json
-import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from scratchlm.core.records import Document
-from scratchlm.sources.file import Input, Reading, Unreadable
+from scratchlm.sources import columns
+from scratchlm.sources.columns import Row
+from scratchlm.sources.file import Input, Reading, Unreadable, mended
 from scratchlm.sources.found import Dropped, Found
-from scratchlm.sources.streams import Budget, Refused, Stream, bare, counted, seekable
+from scratchlm.sources.streams import Budget, Refused, Stream, bare, budget_of, counted, fault_of, seekable
 from scratchlm.sources.texts import lines, opened
 
-TEXT_COLUMNS = ("text", "content")
-COLUMNS = ("title", "url", "licence", "lang", "published_at")
-"""Columns that are kept as facts when they hold text and no other columns are named."""
-NUMBERS = ("lang_score", "score")
-"""Facts that are numbers."""
-NAMED = ("text", "host", *COLUMNS, *NUMBERS)
-"""Columns that others may be named for."""
 LONGEST_ROW = 24_000_000
 """Characters of one row of JSON; as empty objects these would be 500 MB in memory."""
 BLOCK = 16 * 2**20
 """Bytes of CSV that are taken apart at once; no row is longer."""
 MOST_WRONG = 100
-"""Records at the start that are no objects, with which a file is something else."""
-LONE = re.compile("[\ud800-\udfff]")
+"""Records at the start that are no objects with a text, with which a file is something else."""
 BETWEEN = re.compile(r"[\s,\[\]]*")
 """What stands between the objects of a JSON file: white space, and the marks of a list."""
-
-Row = Mapping[str, Any]
 
 
 def json_lines(file: Input, reading: Reading) -> Found:
     """One document per line."""
     take = _Taker(file, reading, "application/jsonl")
     most = min(LONGEST_ROW, reading.limits.record_bytes)
+    first = file.part[2] if file.part else 1
+    if first > 1:
+        take.check(_start_of(file, most))
     with opened(file) as text:
-        for number, line in enumerate(lines(text.chunks, most), start=1):
+        for number, line in enumerate(lines(text.chunks, most), start=first):
             if line is None:
                 yield file.refuse(str(number), "line too long", f"line {number} has more than {most:,} characters", threshold=most)
             elif line.strip():
                 yield take(number, _object(line), line)
+
+
+def _start_of(file: Input, most: int) -> Iterator[tuple[int, Row | None]]:
+    """The first records of a file that is read in parts."""
+    with opened(replace(file, part=None)) as text:
+        yield from ((number, _object(line)) for number, line in enumerate(lines(text.chunks, most), start=1) if line and line.strip())
 
 
 def json_values(file: Input, reading: Reading) -> Found:
@@ -67,13 +70,16 @@ def parquet(file: Input, reading: Reading) -> Found:
         try:
             # The footer is read first, to know which column is to stay a dictionary instead of one copy per row.
             schema = pq.ParquetFile(stream).schema_arrow
-            wanted = _columns([field.name for field in schema if _is_text(field.type)], schema.names, reading.columns)
+            wanted = columns.of([field.name for field in schema if _is_text(field.type)], schema.names, reading.columns)
             stream.seek(0)
             table = pq.ParquetFile(stream, read_dictionary=[wanted["text"]], buffer_size=2**20)
-            batches = table.iter_batches(batch_size=256, columns=_present(wanted, schema.names), use_threads=False)
-            yield from _taken(take, _rows(batches))
+            start, end, first = file.part or (0, table.num_row_groups, 1)
+            names = columns.present(wanted, schema.names)
+            batches = table.iter_batches(batch_size=256, row_groups=list(range(start, end)), columns=names, use_threads=False)
+            for number, row in enumerate(_rows(batches), start=first):
+                yield take(number, row)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-            raise Unreadable(f"no Parquet: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+            raise fault_of(error, "no Parquet") from None
 
 
 def separated(file: Input, reading: Reading) -> Found:
@@ -81,7 +87,7 @@ def separated(file: Input, reading: Reading) -> Found:
     import pyarrow as pa
     from pyarrow import csv
 
-    wrong: list[csv.InvalidRow] = []
+    wrong: deque[csv.InvalidRow] = deque()
 
     def note(row: csv.InvalidRow) -> str:
         wrong.append(row)
@@ -91,52 +97,79 @@ def separated(file: Input, reading: Reading) -> Found:
     take = _Taker(file, reading, "text/tab-separated-values" if is_tabbed else "text/csv")
     split = csv.ParseOptions(delimiter="\t" if is_tabbed else ",", newlines_in_values=True, invalid_row_handler=note)
     portions = csv.ReadOptions(block_size=BLOCK, use_threads=False)
+    number = 0
     try:
         with _utf8(file, reading) as stream:
             names = csv.open_csv(stream, portions, split).schema.names
         wrong.clear()
-        wanted = _present(_columns(names, names, reading.columns), names)
+        wanted = columns.present(columns.of(names, names, reading.columns), names)
         convert = csv.ConvertOptions(include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()))
         with _utf8(file, reading) as stream:
-            yield from _taken(take, _rows(csv.open_csv(stream, portions, split, convert)))
+            # Rows of a block are all taken apart before the first of them comes, so those that are none are known by then.
+            for row in _rows(csv.open_csv(stream, portions, split, convert)):
+                number += 1
+                while wrong and wrong[0].number == number + 1:  # the names are its first row
+                    yield _no_row(file, number, wrong.popleft())
+                    number += 1
+                yield take(number, row)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise Unreadable(f"no table: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
-    for order, row in enumerate(wrong, start=1):
-        reason = f"it has {row.actual_columns} columns, the first row {row.expected_columns}"
-        yield file.refuse(f"wrong {order}", "no row", reason, excerpt=row.text)
+        raise fault_of(error, "no table") from None
+    for row in wrong:
+        number += 1
+        yield _no_row(file, number, row)
+
+
+def _no_row(file: Input, number: int, row: Any) -> Dropped:
+    reason = f"it has {row.actual_columns} columns, the first row {row.expected_columns}"
+    return file.refuse(str(number), "no row", reason, excerpt=row.text)
 
 
 class _Taker:
-    """Rows of a file become documents; the first row decides which column is the text."""
+    """Rows of a file become documents."""
 
     def __init__(self, file: Input, reading: Reading, mime: str) -> None:
         self._file, self._reading, self._mime = file, reading, mime
-        self._columns: dict[str, str] = {}
-        self._budget = Budget(reading.limits, file.size)
+        self._is_table = False
+        self._budget = budget_of(file, reading.limits)
+
+    def check(self, rows: Iterable[tuple[int, Row | None]]) -> None:
+        """Look at the first of ``rows`` for one with a text; Unreadable when there is none among so many that the file is given up."""
+        for number, row in rows:
+            if self._place(number, row) is not None:
+                return
 
     def __call__(self, number: int, row: Row | None, shown: str = "") -> Document | Dropped:
         inside, file, most = str(number), self._file, self._reading.limits.document_characters
+        place = self._place(number, row)
         if not self._reading.at(f"{file.name}#{number}"):
             return file.refuse(inside, "quarantined", "reading it failed twice")
         if row is None:
-            if not self._columns and number > MOST_WRONG:
-                raise Unreadable(f"none of its first {MOST_WRONG} records is a JSON object")
             return file.refuse(inside, "no JSON object", f"record {number} is no JSON object", excerpt=shown)
-        columns = self._columns = self._columns or _columns(list(row), list(row), self._reading.columns)
-        text = _sound(_nested(row, columns["text"]))
+        if place is None:
+            return file.refuse(inside, "unreadable", columns.no_column(list(row), self._reading.columns), excerpt=shown)
+        text = mended(columns.said(columns.nested(row, place))).replace("\r\n", "\n").replace("\r", "\n")
         if not text.strip():
-            return file.refuse(inside, "nothing in it", f"its column '{columns['text']}' holds no text")
+            return file.refuse(inside, "nothing in it", f"its column '{place}' holds no text")
         if len(text) > most:
             reason = f"more than {most:,} characters"
             return file.refuse(inside, "too large", reason, value=len(text), threshold=most, excerpt=text)
         self._budget.spend(len(text))
-        said = {name: _nested(row, place) for name, place in columns.items() if name != "text"}
+        named = self._reading.columns or {name: name for name in columns.COLUMNS}
+        told = {name: columns.nested(row, theirs) for name, theirs in named.items() if name != "text"}
         known: dict[str, str | int | float | None] = {
-            name: fact for name, value in said.items() if (fact := _fact(name, value)) is not None
+            name: fact for name, value in told.items() if (fact := columns.fact(name, value)) is not None
         }
         own = {"doc_type": "rows", "mime": self._mime, "extractor": "row", "raw_bytes": len(text.encode("utf-8"))}
         host = {"host": host} if (host := _host(str(known.get("url", "")))) else {}
         return file.document(inside, text, own | host | known)
+
+    def _place(self, number: int, row: Row | None) -> str | None:
+        """Where in this row its text stands; None when it has no such place, Unreadable when that makes too many."""
+        place = columns.text_column(row, row, self._reading.columns) if row is not None else None
+        self._is_table = self._is_table or place is not None
+        if not self._is_table and number > MOST_WRONG:
+            raise Unreadable(f"none of its first {MOST_WRONG} records is a JSON object with a text")
+        return place
 
 
 def _host(url: str) -> str:
@@ -147,17 +180,12 @@ def _host(url: str) -> str:
         return ""
 
 
-def _taken(take: Callable[[int, Row], Document | Dropped], rows: Iterable[Row]) -> Found:
-    for number, row in enumerate(rows, start=1):
-        yield take(number, row)
-
-
 def _rows(batches: Iterable[Any]) -> Iterator[Row]:
     """The rows of Arrow batches, one at a time: a text that a whole batch shares becomes a string of Python only when its row comes."""
     for batch in batches:
-        columns = {name: batch.column(number) for number, name in enumerate(batch.schema.names)}
+        values = {name: batch.column(number) for number, name in enumerate(batch.schema.names)}
         for place in range(batch.num_rows):
-            yield {name: _value(column, place) for name, column in columns.items()}
+            yield {name: _value(column, place) for name, column in values.items()}
 
 
 def _value(column: Any, place: int) -> Any:
@@ -165,6 +193,8 @@ def _value(column: Any, place: int) -> Any:
         return column[place].as_py()
     except UnicodeDecodeError as error:
         return error.object.decode("utf-8", "replace")
+    except ValueError:  # a time with more digits than Python's
+        return column[place].cast("string").as_py()
 
 
 @contextmanager
@@ -180,39 +210,6 @@ def _is_text(kind: Any) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _columns(names: Sequence[Any], all_names: Sequence[Any], named: Mapping[str, str]) -> dict[str, str]:
-    """Our column by theirs; Unreadable when there is no ``text`` among ``names``, the columns that may be one."""
-    usual = next((name for name in TEXT_COLUMNS if name in names), "")
-    columns = named or {"text": usual} | {name: name for name in COLUMNS}
-    if not (named["text"].partition(".")[0] in all_names if named else usual):
-        wanted = f"'{named['text']}'" if named else "'text' or 'content'"
-        found = ", ".join(sorted(str(name)[:40] for name in all_names)[:8]) or "none"
-        raise Unreadable(f"no column {wanted} that holds text (columns: {found})")
-    return dict(columns)
-
-
-def _present(columns: Mapping[str, str], names: Sequence[str]) -> list[str]:
-    """The columns of a table that are to be read."""
-    return sorted({place.partition(".")[0] for place in columns.values()}.intersection(names))
-
-
-def _nested(row: Row, place: str) -> Any:
-    """The value at ``a`` or ``a.b.c``; None where a part of the way is missing."""
-    if place in row:
-        return row[place]
-    value: Any = row
-    for name in place.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
-def _fact(name: str, value: Any) -> str | float | None:
-    """A value as the fact ``name``; None where it is none. The first of a list of names stands for it."""
-    if name in NUMBERS:
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
-    return _sound(value[0] if isinstance(value, list) and value else value) or None
 
 
 def _object(line: str) -> Row | None:
@@ -250,11 +247,3 @@ def _values(chunks: Iterable[str], most: int) -> Iterator[Any]:
                 raise Refused("unreadable", fault)
             return
         held = "".join(parts)
-
-
-def _sound(value: Any) -> str:
-    """The text of a value, empty when it holds none; halves of surrogate pairs, which no file can hold, are replaced."""
-    if not isinstance(value, str):
-        return ""
-    text = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if LONE.search(value) else value
-    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -8,6 +8,10 @@ Structure = list[dict[str, str | int]]
 """``{"kind": "table", "start": 120, "end": 480}``, offsets into the text."""
 
 
+WIDEST = 36
+"""Characters of indentation before the innermost item, twelve lists in each other: each line carries it, however short it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A paragraph, a heading, a whole list, a table or a piece of code."""
@@ -37,7 +41,7 @@ class Sheet:
         if not text.strip():
             return
         gap = self._gap()
-        indent = "".join(self._indents)
+        indent = "".join(self._indents[:-1])[:WIDEST] + "".join(self._indents[-1:])
         first = indent[: len(indent) - len(self._marker)] + self._marker
         lines = text.split("\n")
         written = "\n".join([first + lines[0], *(indent + line if line else "" for line in lines[1:])])

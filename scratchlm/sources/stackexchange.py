@@ -1,34 +1,26 @@
 """Stack Exchange dumps: each question with its answers, the accepted one first, then by score.
 
 ``Posts.xml`` is in the order of posts, so that an answer can stand millions of rows behind its question. One pass over it puts every post
-into the bucket of its question, and each bucket is then joined alone. In memory are at most ``HELD`` characters of posts while they are
-put away, then the posts of one bucket, 65,536 neighbouring question numbers: 80 MB of the 100 GB of the largest site. The rest waits in
-a temporary folder, packed to about a quarter of the size of ``Posts.xml``. A small site never touches it.
+into the bucket of its question, and each bucket is then joined alone. In memory are at most ``HELD`` bytes of posts while they are put
+away, then the posts of one bucket, 65,536 neighbouring question numbers: 80 MB of the 100 GB of the largest site, and never more than
+``MOST_IN_BUCKET``. The rest waits in a temporary folder, packed to about a quarter of the size of ``Posts.xml``. A small site never
+touches it.
 """
 
 import json
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from operator import attrgetter
-from pathlib import Path
-
-import zstandard
-from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - its compiled part has no types
-from lxml import html as lxml_html
 
 from scratchlm.sources import layout
+from scratchlm.sources.beat import Beat
+from scratchlm.sources.buckets import MOST_IN_BUCKET, Post, buckets
 from scratchlm.sources.elements import Broken, Element, Elements
 from scratchlm.sources.elements import read as elements_of
 from scratchlm.sources.file import Input, Reading, Unreadable
 from scratchlm.sources.found import Dropped, Found
+from scratchlm.sources.sheet import Structure
+from scratchlm.sources.streams import Refused
+from scratchlm.sources.tree import tree_of
 
-HELD = 32 * 2**20
-"""Characters of posts in memory before they are put into their buckets' files."""
-WIDTH, MOST_BUCKETS = 2**16, 4096
-"""Question numbers in a bucket; with more buckets than that, numbers far apart share one."""
 EXTRACTOR = "stackexchange@1;lxml"
 KINDS = {"1": "question", "2": "answer", "3": "orphaned tag wiki", "4": "tag wiki excerpt", "5": "tag wiki", "6": "moderator nomination",
          "7": "wiki placeholder", "8": "privilege wiki"}  # fmt: skip
@@ -43,45 +35,23 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?")
 NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
-    """A question or an answer."""
-
-    number: int
-    question: int
-    """Its own number when it is a question."""
-    score: int
-    accepted: int
-    """Of a question: the number of the answer that its author took; 0 when none."""
-    date: str
-    licence: str
-    """As the row states it; empty when it does not."""
-    title: str
-    tags: str
-    body: str
-
-    @property
-    def is_question(self) -> bool:
-        """Whether it asks."""
-        return self.number == self.question
-
-
 def read(file: Input, reading: Reading) -> Found:
     """One document for each question of a ``Posts.xml`` with all its answers; every other row is refused with its reason."""
     site = next(iter(SITE.findall(file.name)[::-1]), "").lower()
     fault: Unreadable | None = None
-    with _buckets() as buckets:
+    with buckets() as held:
         try:
             with file.open() as stream:
-                for found in elements_of(stream, Elements(("row",), reading.limits.record_bytes)):
+                for found in elements_of(stream, Elements(("row",), reading.limits.record_bytes), Beat(file, reading)):
                     post = _post(file, found)
-                    if isinstance(post, Post):
-                        buckets.put(post)
-                    else:
+                    if isinstance(post, Dropped):
                         yield post
+                    elif not held.put(post):
+                        reason = f"the questions with numbers near its own have more than {MOST_IN_BUCKET:,} bytes of posts"
+                        yield file.refuse(f"post={post.number}", "too large", reason, excerpt=post.body)
         except Unreadable as error:  # what was read before a break is joined all the same
             fault = error
-        for posts in buckets.joined():
+        for posts in held.joined():
             yield from _threads(file, reading, site, posts)
     if fault:
         raise fault
@@ -123,60 +93,6 @@ def _number(row: Element, name: str) -> int:
     return int(value) if NUMBER.fullmatch(value) else 0
 
 
-class Buckets:
-    """Posts parted by their question: in memory while they are few, else in a file for each bucket."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._held: dict[int, list[Post]] = {}
-        self._characters = 0
-        self._stored: set[int] = set()
-
-    def put(self, post: Post) -> None:
-        """Add a post."""
-        self._held.setdefault(post.question // WIDTH % MOST_BUCKETS, []).append(post)
-        self._characters += len(post.body) + len(post.title)
-        if self._characters > HELD:
-            self._store()
-
-    def joined(self) -> Iterator[list[Post]]:
-        """The posts of each question, questions in the order of their numbers within a bucket; each post is given once."""
-        if self._stored:
-            self._store()
-        for bucket in sorted(self._stored | set(self._held)):
-            posts = self._held.pop(bucket, None) or list(self._load(bucket))
-            posts.sort(key=attrgetter("question"))  # stable: posts of one question stay in the order of the file
-            start = 0
-            for at in range(1, len(posts) + 1):
-                if at == len(posts) or posts[at].question != posts[start].question:
-                    yield posts[start:at]
-                    start = at
-
-    def _store(self) -> None:
-        pack = zstandard.ZstdCompressor(level=1)
-        for bucket, posts in self._held.items():
-            rows = "".join(json.dumps([getattr(post, name) for name in Post.__slots__]) + "\n" for post in posts)
-            with (self._folder / str(bucket)).open("ab") as file:
-                file.write(pack.compress(rows.encode()))
-        self._stored |= set(self._held)
-        self._held, self._characters = {}, 0
-
-    def _load(self, bucket: int) -> Iterator[Post]:
-        path = self._folder / str(bucket)
-        with path.open("rb") as packed, zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as rows:
-            held = b""
-            while data := rows.read(2**20):
-                *lines, held = (held + data).split(b"\n")
-                yield from (Post(*json.loads(line)) for line in lines)
-        path.unlink()
-
-
-@contextmanager
-def _buckets() -> Iterator[Buckets]:
-    with tempfile.TemporaryDirectory(prefix="scratchlm-") as folder:
-        yield Buckets(Path(folder))
-
-
 def _threads(file: Input, reading: Reading, site: str, posts: list[Post]) -> Found:
     """The document of one question, and each post that is not in it."""
     question = next((post for post in posts if post.is_question), None)
@@ -207,10 +123,13 @@ def _thread(file: Input, reading: Reading, site: str, posts: list[Post]) -> Foun
         inside, is_answer = f"post={post.number}", post is not question
         if is_answer and not thread.posts:
             yield file.refuse(inside, "no question", "no text is left of its question", excerpt=post.body)
-        elif thread.length + len(post.title) + len(post.body) > most:
-            yield file.refuse(inside, "too large", f"with it the thread has more than {most:,} characters", excerpt=post.body)
-        elif not thread.add(post, f"## {'Accepted answer' if post.number == question.accepted else 'Answer'}" if is_answer else ""):
-            yield file.refuse(inside, "nothing in it", "no text is left of it", excerpt=post.body)
+            continue
+        try:
+            if thread.length + len(post.title) + len(post.body) > most:
+                raise Refused("too large", f"with it the thread has more than {most:,} characters")
+            thread.add(post, f"## {'Accepted answer' if post.number == question.accepted else 'Answer'}" if is_answer else "")
+        except Refused as fault:
+            yield file.refuse(inside, fault.rule, str(fault), excerpt=post.body)
     if thread.posts:
         yield file.document(f"post={question.number}", thread.text(), _facts(file, site, thread))
 
@@ -221,22 +140,21 @@ class Thread:
     def __init__(self) -> None:
         self._parts: list[str] = []
         self.length = 0
-        self.structure: list[dict[str, str | int]] = []
+        self.structure: Structure = []
         self.posts: list[tuple[Post, int, int]] = []
         """Each post in it, and where its text starts and ends."""
 
-    def add(self, post: Post, heading: str) -> bool:
-        """Write a post under its heading, or its title; False when there is nothing to write."""
+    def add(self, post: Post, heading: str) -> None:
+        """Write a post under its heading, or its title; Refused when there is nothing to write, or it cannot be read."""
         text, structure = _body(post.body)
         if not text:
-            return False
+            raise Refused("nothing in it", "no text is left of it")
         if title := heading or (f"# {post.title}" if post.title else ""):
             self._write(title, [{"kind": "heading", "start": 0, "end": len(title)}])
         start = self._write(text, structure)
         self.posts.append((post, start, self.length))
-        return True
 
-    def _write(self, text: str, structure: list[dict[str, str | int]]) -> int:
+    def _write(self, text: str, structure: Structure) -> int:
         gap = "\n\n" if self._parts else ""
         start = self.length + len(gap)
         self._parts += [gap, text]
@@ -249,17 +167,10 @@ class Thread:
         return "".join(self._parts)
 
 
-def _body(markup: str) -> tuple[str, list[dict[str, str | int]]]:
+def _body(markup: str) -> tuple[str, Structure]:
     """The text of a post and its structure: bodies are short and hold nothing but the post, so that all of it is taken."""
-    parser = lxml_html.HTMLParser(encoding="utf-8", huge_tree=False, remove_comments=True, remove_pis=True)
-    try:
-        tree = lxml_html.document_fromstring(markup.encode("utf-8", "replace"), parser=parser)
-    except (etree.ParserError, etree.XMLSyntaxError):
-        return "", []
-    try:
-        return layout.write(tree)
-    except RecursionError:  # hundreds of lists in lists, which nobody writes: their words are kept
-        return layout.flat("".join(tree.itertext())), []
+    tree, _ = tree_of(markup)
+    return layout.write(tree) if tree is not None else ("", [])
 
 
 def _facts(file: Input, site: str, thread: Thread) -> dict[str, str | int | float | None]:

@@ -3,7 +3,7 @@
 The first bytes say how a file is packed, not its ending. What was read before a break is given before the break is told.
 """
 
-import bz2
+import errno
 import io
 import lzma
 import struct
@@ -11,23 +11,18 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 import zstandard
 
-from scratchlm.sources.file import Input, Limits, Unreadable
+from scratchlm.sources.file import Chunks, Input, Limits, Stream, Unreadable
+from scratchlm.sources.packings import PACKINGS, packing_of
 from scratchlm.units import storage
 
-if TYPE_CHECKING:
-    from typing import BinaryIO as Stream
-else:
-    Stream = io.IOBase  # a check of BinaryIO while tests run asks for a name and a mode, which bytes in memory have not
-
-Chunks = Generator[bytes, None, None]
 HEAD = 4096
 """Bytes that are enough to tell the kind of a file."""
 CHUNK = 2**20
@@ -37,18 +32,16 @@ PEEKED = 8192
 """Bytes that are shown ahead to who looks for the end of a line."""
 HARMLESS = 64 * 2**20
 """Bytes that any file may grow to, whatever the ratio: a small file of blanks is no bomb."""
-WIDEST_WINDOW = 2**27
-"""Bytes that a packed stream may look back; a header that asks for more wants memory."""
-
-MAGICS = {"gzip": b"\x1f\x8b\x08", "xz": b"\xfd7zXZ\0", "zstd": b"\x28\xb5\x2f\xfd", "lz4": b"\x04\x22\x4d\x18"}
-BZIP2 = (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")
-"""The first block of bzip2, or the end of an empty file, behind ``BZh`` and a digit."""
 ENDINGS = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 FAULTS = (
     EOFError, OSError, ValueError, IndexError, RuntimeError, struct.error, zlib.error, lzma.LZMAError, zstandard.ZstdError,
     zipfile.BadZipFile, tarfile.TarError,
 )  # fmt: skip
 """What unpackers raise when bytes are not what they should be."""
+MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.ETIMEDOUT})
+"""Faults of this machine, its disks or its network: another file would meet them too, and the same file may be read tomorrow."""
+WIDE = ("too much memory", "Memory usage limit")
+"""In what unpackers say of a stream that looks back further than they may."""
 
 
 class Refused(Unreadable):
@@ -59,6 +52,10 @@ class Refused(Unreadable):
         self.rule = rule
 
 
+class Exhausted(Refused):
+    """A ``Budget`` that is spent: a bomb, which ends all that shares the budget."""
+
+
 class Budget:
     """How many more bytes may come out of one file, over everything packed in it."""
 
@@ -66,11 +63,16 @@ class Budget:
         self._most = min(limits.unpacked_bytes, max(HARMLESS, int(limits.ratio * size))) if size else limits.unpacked_bytes
         self._left = self._most
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether more was asked for than there is."""
+        return self._left < 0
+
     def spend(self, count: int) -> None:
-        """Book ``count`` bytes; Refused, as a bomb, when they are more than are left."""
+        """Book ``count`` bytes; Exhausted when they are more than are left."""
         self._left -= count
-        if self._left < 0:
-            raise Refused("bomb", f"it unpacks to more than {self._most:,} bytes, which is more than a file of its size may hold")
+        if self.is_spent:
+            raise Exhausted("bomb", f"it unpacks to more than {self._most:,} bytes, which is more than a file of its size may hold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,31 +156,33 @@ def counted(chunks: Chunks, budget: Budget) -> Stream:
     return cast(Stream, Unpacked(chunks, budget))
 
 
-def fault_of(error: BaseException) -> Refused:
-    """The reason for a reader of the report: what an unpacker or the file system said."""
+def fault_of(error: BaseException, what: str = "it cannot be read") -> Refused:
+    """The reason for a reader of the report: what an unpacker or the file system said. What is no fault of the bytes is raised again."""
+    is_network = isinstance(error, TimeoutError | ConnectionError)
+    if is_network or isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE):
+        raise error
     if isinstance(error, EOFError):
         return Refused("clipped", "it ends in the middle: what comes before was read, the rest is missing")
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0]
-    return Refused("unreadable", f"it cannot be read: {said or type(error).__name__}")
+    if any(word in said for word in WIDE):
+        return Refused("too large", "its packer looked back further than limits.window_bytes: raise that, and engine.memory_bytes with it")
+    return Refused("unreadable", f"{what}: {said or type(error).__name__}")
+
+
+def shared_budget(file: Input) -> Budget | None:
+    """The budget of the archive that ``file`` lies in; None when it lies in none."""
+    return file.open.budget if isinstance(file.open, Opening) else None
 
 
 def budget_of(file: Input, limits: Limits) -> Budget:
     """The budget that ``file`` shares with the archive it lies in, or one of its own."""
-    shared = file.open.budget if isinstance(file.open, Opening) else None
-    return shared or Budget(limits, file.size)
+    return shared_budget(file) or Budget(limits, file.size)
 
 
 def head_of(file: Input) -> bytes:
     """The first bytes; what is there when it breaks before."""
     with file.open() as stream:
         return stream.read(HEAD)
-
-
-def packing_of(head: bytes) -> str | None:
-    """How a file with this start is packed; None when it is not."""
-    if head[:3] == b"BZh" and head[4:10] in BZIP2:
-        return "bzip2"
-    return next((name for name, magic in MAGICS.items() if head.startswith(magic)), None)
 
 
 def bare(name: str) -> str:
@@ -191,7 +195,7 @@ def bare(name: str) -> str:
 
 def unpacked(file: Input, limits: Limits) -> tuple[Input, bytes]:
     """``file`` without its wrappings, however many (as many as archives may nest), and its first bytes."""
-    shared = file.open.budget if isinstance(file.open, Opening) else None
+    shared = shared_budget(file)
     head = head_of(file)
     for _ in range(limits.depth):
         packing = packing_of(head)
@@ -208,69 +212,67 @@ def _unpacking(file: Input, packing: str, limits: Limits, shared: Budget | None)
     """What opens a packed file anew each time."""
 
     def start() -> Stream:
-        chunks = _lz4(file.open) if packing == "lz4" else _frames(file.open, *FRAMES[packing])
-        return counted(chunks, shared or Budget(limits, file.size))
+        return counted(PACKINGS[packing](file.open, limits.window_bytes), shared or Budget(limits, file.size))
 
     return start
 
 
-# Small portions, because an unpacker that is given more gives all that comes of it at once: 16 KiB of gzip are at most 17 MB, a kilobyte
-# of bzip2 20 MB, of xz 7 MB and of zstd 64 MB.
-FRAMES: dict[str, tuple[Callable[[], Any], int]] = {
-    "gzip": (lambda: zlib.decompressobj(31), 16_384),
-    "bzip2": (bz2.BZ2Decompressor, 1024),
-    "xz": (lambda: lzma.LZMADecompressor(memlimit=WIDEST_WINDOW), 1024),
-    "zstd": (lambda: zstandard.ZstdDecompressor(max_window_size=WIDEST_WINDOW).decompressobj(), 1024),
-}
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was read of a stream, to be opened again and again, and why it was not all; at the end of each opening that is raised."""
 
+    start: Callable[[], Stream]
+    fault: Unreadable | None
 
-def _frames(start: Callable[[], Stream], begin: Callable[[], Any], portion: int) -> Chunks:
-    """The bytes of all packed streams in a file, one behind the other; EOFError when the last one does not end."""
-    with start() as raw:
-        data = raw.read(portion)
-        while data:
-            frame = begin()
-            while not frame.eof:
-                if not data and not (data := raw.read(portion)):
-                    raise EOFError
-                if chunk := frame.decompress(data):
-                    yield chunk
-                data = b""
-            data = frame.unused_data.lstrip(b"\0")  # archives on tape are padded
-            while not data and (more := raw.read(portion)):
-                data = more.lstrip(b"\0")
-
-
-def _lz4(start: Callable[[], Stream]) -> Chunks:
-    from fastwarc.stream_io import Lz4Reader  # heavy: only for files packed so
-
-    with start() as raw:
-        reader = Lz4Reader(raw)
-        while chunk := reader.read(CHUNK):
-            yield chunk
+    def __call__(self) -> Stream:
+        return counted(_up_to(self.start, self.fault), Budget(Limits(), 0)) if self.fault else self.start()
 
 
 @contextmanager
-def kept(stream: Stream) -> Iterator[Callable[[], Stream]]:
-    """A way to open the rest of ``stream`` again and again: from memory while it is short, else from a temporary file."""
-    data = stream.read(HELD + 1)
+def kept(stream: Stream) -> Iterator[Kept]:
+    """The rest of ``stream``, up to a break: in memory while it is short, else in a temporary file. Exhausted when it is a bomb."""
+    data, fault = _portion(stream, HELD + 1)
     if len(data) <= HELD:
-        yield lambda: io.BytesIO(data)
+        yield Kept(lambda: io.BytesIO(data), fault)
         return
     with tempfile.NamedTemporaryFile(prefix=storage.temporary()) as copy:
         while data:
             copy.write(data)
-            data = stream.read(CHUNK)
+            data, fault = (b"", fault) if fault else _portion(stream, CHUNK)
         copy.flush()
-        yield partial(open, copy.name, "rb")
+        yield Kept(partial(open, copy.name, "rb"), fault)
 
 
 @contextmanager
 def seekable(file: Input) -> Iterator[Stream]:
-    """The file open for jumping to and fro."""
+    """The file open for jumping to and fro; Unreadable when it is packed and breaks."""
     with file.open() as stream:
         if stream.seekable():
             yield stream
             return
-        with kept(stream) as again, again() as copy:
-            yield copy
+        with kept(stream) as again:
+            if again.fault:
+                raise again.fault
+            with again() as copy:
+                yield copy
+
+
+def _portion(stream: Stream, size: int) -> tuple[bytes, Unreadable | None]:
+    """The next ``size`` bytes, fewer before the end or before a fault, and the fault."""
+    data = b""
+    try:
+        data = stream.read(size)
+        if len(data) < size:
+            stream.read(1)  # a fault comes with the call behind the bytes before it
+    except Exhausted:
+        raise
+    except Unreadable as fault:
+        return data, fault
+    return data, None
+
+
+def _up_to(start: Callable[[], Stream], fault: Unreadable) -> Chunks:
+    with start() as stream:
+        while chunk := stream.read(CHUNK):
+            yield chunk
+    raise fault

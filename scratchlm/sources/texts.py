@@ -32,11 +32,12 @@ class Text:
 
 @contextmanager
 def opened(file: Input) -> Iterator[Text]:
-    """The text of ``file``, readable inside the block; Refused when it is none."""
+    """The text of ``file``, or of the bytes that are its part, readable inside the block; Refused when it is none."""
     with file.open() as stream:
         head = stream.read(CHUNK)
         name = charset_of(head)
-        yield Text(name, _newlines(_decoded(stream, head, name)))
+        data = _span(stream, *file.part[:2]) if file.part else _all(stream, head)
+        yield Text(name, _newlines(_decoded(data, name)))
 
 
 def charset_of(head: bytes) -> str:
@@ -67,14 +68,26 @@ def lines(chunks: Iterable[str], most: int) -> Iterator[str | None]:
         yield "".join(held) if size <= most else None
 
 
-def _decoded(stream: Stream, data: bytes, name: str) -> Iterator[str]:
+def _all(stream: Stream, data: bytes) -> Iterator[bytes]:
+    while data:
+        yield data
+        data = stream.read(CHUNK)
+
+
+def _span(stream: Stream, start: int, end: int) -> Iterator[bytes]:
+    stream.seek(start)
+    while start < end and (data := stream.read(min(CHUNK, end - start))):
+        start += len(data)
+        yield data
+
+
+def _decoded(portions: Iterable[bytes], name: str) -> Iterator[str]:
     is_utf8, is_wide = name.startswith("utf-8"), name.startswith(("utf-16", "utf-32"))
     decoder = codecs.getincrementaldecoder(name)("surrogateescape" if is_utf8 else "replace")
-    while data:
+    for data in portions:
         if b"\0" in data and not is_wide:
             raise Refused("not text", "it holds NUL bytes")
         yield _repaired(decoder.decode(data))
-        data = stream.read(CHUNK)
     yield _repaired(decoder.decode(b"", True))
 
 

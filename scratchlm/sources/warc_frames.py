@@ -21,6 +21,7 @@ LONGEST_START = 32
 END = re.compile(rb"\r?\n\r?\n")
 LENGTH = re.compile(rb"^Content-Length[ \t]{0,9}:[ \t]{0,9}(\d{1,15})[ \t]{0,9}\r?$", re.MULTILINE | re.IGNORECASE)
 BLANKS = b"\r\n"
+BLANK = re.compile(rb"[\r\n]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +140,10 @@ class Frames:
             self._fill(1)
             if not self._held:
                 return False
-            blanks = len(self._held) - len(self._held.lstrip(BLANKS))
-            if not blanks:
+            match = BLANK.match(self._held)
+            if not match or not match.end():
                 return True
-            self._take(blanks)
+            self._take(match.end())
 
     def _fill(self, count: int) -> None:
         """Hold ``count`` bytes, fewer only at the end."""
@@ -155,7 +156,8 @@ class Frames:
             self._held += data
 
     def _take(self, count: int) -> bytes:
-        taken = bytes(self._held[:count])
+        with memoryview(self._held) as held:
+            taken = bytes(held[:count])
         del self._held[:count]
         self.offset += len(taken)
         return taken

@@ -170,17 +170,22 @@ def _heading(line: str, stash: Stash) -> Block | None:
 def _items(lines: list[str], stash: Stash) -> list[str]:
     """The items of a list, each behind its marker and the room of the markers it stands under."""
     written: list[str] = []
-    numbers: dict[str, int] = {}
+    numbers: list[dict[str, int]] = [{} for _ in range(DEEPEST + 1)]
+    """Of each level, by the markers down to it: how many items it has so far."""
+    depth = 0
     for line in lines:
         bare = line.strip()
         marks = bare[: len(bare) - len(bare.lstrip("*#:;"))][:DEEPEST]
         parts = [clean for part in bare.lstrip("*#:;").split(BREAK) if (clean := _clean(part, stash))]
-        numbers = {above: number for above, number in numbers.items() if len(above) <= len(marks)}
+        for deeper in range(len(marks) + 1, depth + 1):
+            numbers[deeper].clear()
+        depth = len(marks)
         if not parts:
             continue
+        level = numbers[depth]
         if marks[-1] == "#":
-            numbers[marks] = numbers.get(marks, 0) + 1
-        own = f"{numbers[marks]}. " if marks[-1] == "#" else "- " if marks[-1] == "*" else ""
+            level[marks] = level.get(marks, 0) + 1
+        own = f"{level[marks]}. " if marks[-1] == "#" else "- " if marks[-1] == "*" else ""
         indent = "".join("   " if mark == "#" else "  " if mark == "*" else "" for mark in marks[:-1])
         written += [indent + own + parts[0], *(indent + " " * len(own) + part for part in parts[1:])]
     return written

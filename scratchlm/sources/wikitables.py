@@ -1,7 +1,7 @@
 """A wiki table as Markdown where it is small and holds data, as running text where it only lays out a page."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scratchlm.sources.wikilines import BLOCK, BREAK
 
@@ -31,9 +31,14 @@ class Table:
 class Cell:
     """What stands in a cell, and over how many columns and rows."""
 
-    text: str
+    lines: list[str] = field(default_factory=list)
     columns: int = 1
     rows: int = 1
+
+    @property
+    def text(self) -> str:
+        """Its lines one under another."""
+        return "\n".join(self.lines)
 
 
 def table(content: str) -> Table:
@@ -62,23 +67,25 @@ def table(content: str) -> Table:
 
 def parsed(body: str) -> tuple[str, list[list[Cell]]]:
     """The caption, and the cells row by row."""
-    caption, rows, is_caption = "", [[]], False
+    captions: list[str] = []
+    rows: list[list[Cell]] = [[]]
+    is_caption = False
     for line in body.split("\n"):
         bare = line.strip()
         if bare.startswith("|-"):
             rows.append([])
             is_caption = False
         elif bare.startswith("|+"):
-            caption, is_caption = _cell(bare[2:]).text, True
+            captions, is_caption = _cell(bare[2:]).lines, True
         elif bare.startswith(("|", "!")):
             inner = bare[1:].replace("!!", "||") if bare[0] == "!" else bare[1:]
             rows[-1] += [_cell(part) for part in inner.split("||")]
             is_caption = False
         elif is_caption:
-            caption += f" {bare}"
+            captions.append(bare)
         elif rows[-1]:
-            rows[-1][-1].text += "\n" + line
-    return " ".join(caption.split()), [row for row in rows if row]
+            rows[-1][-1].lines.append(line)
+    return " ".join(" ".join(captions).split()), [row for row in rows if row]
 
 
 def unclosed(text: str) -> str:
@@ -117,9 +124,9 @@ def _cell(text: str) -> Cell:
     """A cell, its attributes before the first ``|`` read and taken off."""
     head, bar, rest = text.partition("|")
     if not bar or not ATTRIBUTES.fullmatch(head) or ("=" not in head and head.strip()):
-        return Cell(text)
+        return Cell([text])
     spans = {name.lower(): max(1, int(number)) for name, number in SPAN.findall(head)}
-    return Cell(rest, spans.get("col", 1), spans.get("row", 1))
+    return Cell([rest], spans.get("col", 1), spans.get("row", 1))
 
 
 def _flat(text: str) -> str:

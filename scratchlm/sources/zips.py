@@ -37,7 +37,7 @@ def opened(stream: Stream, limits: Limits) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(stream)
     except FAULTS as error:
-        raise Unreadable(f"no zip file: {str(error) or type(error).__name__}") from None
+        raise fault_of(error, "no zip file") from None
     if len(archive.infolist()) > limits.members:
         raise Refused("bomb", f"it holds {len(archive.infolist()):,} members, more than {limits.members:,}")
     _check_places(archive.infolist(), size)
@@ -79,10 +79,13 @@ def opening(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: Budget) -> 
 def part(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     """The bytes of a small member; Unreadable when it is missing, broken or longer than ``most``."""
     try:
-        with archive.open(name) as stream:
-            data = stream.read(most + 1)
+        info = archive.getinfo(name)
     except KeyError:
         raise Unreadable(f"its part {name} is missing") from None
+    _check_packing(info)
+    try:
+        with archive.open(info) as stream:
+            data = stream.read(most + 1)
     except FAULTS as error:
         raise fault_of(error) from None
     if len(data) > most:
@@ -99,9 +102,13 @@ def tree(archive: zipfile.ZipFile, name: str) -> Any:
         raise Unreadable(f"its part {name} is no XML: {str(error).splitlines()[0]}") from None
 
 
-def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Chunks:
+def _check_packing(info: zipfile.ZipInfo) -> None:
     if info.compress_type not in READABLE:
         raise Unreadable(f"it is packed by method {info.compress_type}, which is not read")
+
+
+def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Chunks:
+    _check_packing(info)
     with cast(zipfile.ZipExtFile, archive.open(info)) as stream:
         while chunk := stream.read1(CHUNK):
             yield chunk

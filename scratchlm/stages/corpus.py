@@ -1,80 +1,41 @@
 """Clean documents to learn from: the documentation of this Python, a folder, a crawl, public data sets; in three splits, with the books."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from scratchlm.core.artifact import Artifact, Draft, Home, fingerprint_of
 from scratchlm.core.config import FREE, Settings, nearest
 from scratchlm.core.errors import DataError, UsageError
 from scratchlm.core.journal import Journal
-from scratchlm.core.records import Document
-from scratchlm.corpus import classifier, decontaminate, eval_sets, mixing, pii, pii_labelled, reading
+from scratchlm.corpus import decontaminate, filters, language, mixing, pii, pii_labelled
+from scratchlm.corpus.beside import Beside, Quality
 from scratchlm.corpus.copies import CopyRules
 from scratchlm.corpus.copying import every
-from scratchlm.corpus.filters import RULES
-from scratchlm.corpus.funnel import Funnel, report
+from scratchlm.corpus.funnel import report
+from scratchlm.corpus.gathering import Extra, Named, Sources
 from scratchlm.corpus.lines import LineRules
 from scratchlm.corpus.mix import MixConfig
 from scratchlm.corpus.pii_contacts import REGIONS
-from scratchlm.corpus.reading import Place
 from scratchlm.corpus.road import Choices, Gathered, Road, gather
 from scratchlm.corpus.split import SPLITS
 from scratchlm.corpus.substrings import PassageRules
+from scratchlm.corpus.tables import READ, Tables, within
+from scratchlm.evals import intervals
 from scratchlm.evals.tasks import fixed_questions
-from scratchlm.sources import crawl, datasets, folder, python_docs, record
-from scratchlm.sources.crawl_config import CrawlConfig
-from scratchlm.sources.file import Reading
+from scratchlm.sources import record
+from scratchlm.sources.file import Limits, Reading
 from scratchlm.sources.pinned import PINNED
 from scratchlm.sources.python_docs import PACKAGES
 from scratchlm.units import storage
 from scratchlm.units.engine import Engine
 from scratchlm.units.unit import Unit
-
-Named = Literal["text", "title", "url", "host", "licence", "lang", "lang_score", "score", "published_at"]
-"""What the columns of a table may be named for."""
-
-
-class Extra(Settings):
-    """A source beside ``data``: a folder here or in a store, a crawl, or a public data set. One of the three is given."""
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,60}$")
-    """What its documents are booked under."""
-    folder: str | None = None
-    crawl: CrawlConfig | None = None
-    dataset: str | None = None
-    """A row of DATASETS; it is downloaded once."""
-    files: int | None = Field(default=None, ge=1)
-    """Of a dataset, only so many of its files, the first ones."""
-    previous: str | None = None
-    """Of a crawl, the folder of an earlier one: its pages are asked for on condition that they have changed, and read as NAME-earlier."""
-    columns: dict[Named, str] = Field(default_factory=dict)
-    """Of tables in the folder, our column by theirs: {"text": "body", "url": "meta.source"}."""
-    licence: str | None = None
-    """Of documents that bring none of their own, as an SPDX name."""
-
-    @model_validator(mode="after")
-    def _is_one(self) -> "Extra":
-        if sum(given is not None for given in (self.folder, self.crawl, self.dataset)) != 1:
-            raise ValueError("give one of folder, crawl and dataset")
-        if self.columns and "text" not in self.columns:
-            raise ValueError("columns: name the one that is the text, too")
-        return self
-
-
-class Quality(Settings):
-    """Text like this, not like that: a classifier trained on two folders."""
-
-    like: str
-    """Folder of good examples."""
-    unlike: str
-    """Folder of bad ones."""
-    least: float = Field(default=0.5, ge=0.0, le=1.0)
-    """Documents below this probability are dropped."""
 
 
 class Private(Settings):
@@ -103,6 +64,8 @@ class Config(Settings):
     """Groups (modules, files, hosts) that always train."""
     extraction: Literal["quality", "bulk"] = "quality"
     """Of web pages: the best main text, or eight times the speed."""
+    limits: Limits = Limits()
+    """What a single file may cost."""
     languages: tuple[str, ...] | None = None
     """ISO codes of languages to keep; None: all."""
     blocklists: tuple[str, ...] = ()
@@ -134,65 +97,53 @@ class Config(Settings):
     """Folder or URL for what the engine makes on the way; None: ``units`` in the run's folder."""
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Config":
+        names = [name for extra in self.more for name in extra.names]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"more: two sources are called '{twice[0]}'; give each a name of its own")
+        if self.columns and "text" not in self.columns:
+            raise ValueError("columns: name the one that is the text, too")
+        return self
+
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Gather, measure, judge, select; the artifact holds the documents, the dropped ones with reasons, every verdict, and a report."""
-    for name in config.thresholds:
-        if name not in RULES:
-            raise UsageError(f"corpus.thresholds: no rule '{name}'.{nearest(name, RULES)}")
+    filters.checked(config.thresholds)
+    for code in config.languages or ():
+        language.checked(code)
     if config.private and (unknown := [kind for kind in config.private.kinds if kind not in pii.KINDS]):
         raise UsageError(f"corpus.private.kinds: no kind '{unknown[0]}'.{nearest(unknown[0], pii.KINDS)}")
+    if config.mix and (names := sources(config).names) and (unknown := sorted(set(config.mix.sources) - set(names))):
+        raise UsageError(f"corpus.mix.sources: no source '{unknown[0]}'.{nearest(unknown[0], names)}")
     road = Road(config.engine, config.store or str(home.path / "units"), journal)
-    units, prints = look(config, road, home.path / "fetched", journal)
-    return home.build("corpus", config, {"data": fingerprint_of(prints)}, lambda out: make(config, out, (road, units), journal))
+    beside = Beside(fixed_questions(), config.evals, config.quality, config.seed)
+    units, prints = sources(config).look(road, Reading(extraction=config.extraction, limits=config.limits), home.path / "fetched", journal)
+    inputs = {
+        "data": fingerprint_of(prints),
+        "beside": fingerprint_of([beside.prints(), [storage.digest(path) for path in config.blocklists]]),
+    }
+
+    def build(out: Draft) -> None:
+        make(config, out, (road, units, choose(config, beside.make(road))), journal)
+
+    return home.build("corpus", config, inputs, build)
 
 
-def look(config: Config, road: Road, fetched: Path, journal: Journal) -> tuple[list[Unit], list[Any]]:
-    """The units that read every source, and what its contents are known by. Crawls and downloads are done first, into ``fetched``."""
-    units: list[Unit] = []
-    prints: list[Any] = []
-    if config.data is None and not config.more:
-        versions = python_docs.versions(config.packages)
-        units.append(road.unit("read", "reading:python", [], packages=list(config.packages), versions=versions))
-        prints.append(versions)
-    places = [replace(reading.place("folder", config.data), columns=config.columns)] if config.data is not None else []
-    for place in [*places, *(place for extra in config.more for place in found(extra, fetched / extra.name, journal))]:
-        units += reading.plan(road, place, Reading(extraction=config.extraction))
-        prints.append([place.source, dict(place.columns), dict(place.facts), reading.digest_of(place)])
-    return units, prints
+def sources(config: Config) -> Sources:
+    """Where the text comes from."""
+    return Sources(config.data, config.columns, config.more, config.packages)
 
 
-def found(extra: Extra, target: Path, journal: Journal) -> list[Place]:
-    """Where the files of a source lie; a crawl and a public data set are first fetched into ``target``."""
-
-    def progress(label: str, done: int, total: int) -> None:
-        journal.progress(label, done, total, "pages" if extra.crawl else "bytes")
-
-    facts = {"licence": extra.licence} if extra.licence else {}
-    if extra.crawl is not None:
-        previous = Path(extra.previous) if extra.previous else None
-        pages = crawl.run(extra.crawl, target, previous=previous, progress=progress)
-        if not pages:
-            raise DataError(f"{extra.name}: the crawl found no page. {target}/crawl.jsonl tells what every address answered.")
-        places = [(extra.name, target, pages), *([(f"{extra.name}-earlier", previous, crawl.pages_in(previous))] if previous else [])]
-        return [replace(reading.place(name, str(root), [path.name for path in paths]), facts=facts) for name, root, paths in places]
-    if extra.dataset is not None:
-        paths = datasets.fetch(extra.dataset, target, most_files=extra.files, progress=progress)
-        row = datasets.DATASETS[extra.dataset]
-        names = [path.relative_to(target).as_posix() for path in paths]
-        return [replace(reading.place(extra.name, str(target), names), columns=row.columns, facts=row.facts() | facts)]
-    assert extra.folder is not None, "one of the three is given"
-    return [replace(reading.place(extra.name, extra.folder), columns=extra.columns, facts=facts)]
-
-
-def make(config: Config, out: Draft, work: tuple[Road, list[Unit]], journal: Journal) -> None:
+def make(config: Config, out: Draft, work: tuple[Road, list[Unit], Choices], journal: Journal) -> None:
     """Do all steps and write the artifact from what they left."""
-    road, units = work
-    choices = choose(config, out.path.parent)
+    road, units, choices = work
+    journal.event("engine", message=config.engine.told)
     gathered = gather(road, units, choices)
     train, plan = every(gathered.selected, "train.parquet"), None
     if config.mix is not None:
-        train, plan = mixing.mixed(road, gathered.selected, config.mix, config.seed)
+        train, selected, plan = mixing.mixed(road, gathered.selected, config.mix, config.seed)
+        gathered = replace(gathered, selected=selected)
     parts = {"train": train} | {split: every(gathered.selected, f"{split}.parquet") for split in SPLITS[1:]}
     for split, urls in parts.items():
         record.joined(out.path / f"{split}.parquet", map(storage.open_ranges, urls))
@@ -204,19 +155,19 @@ def make(config: Config, out: Draft, work: tuple[Road, list[Unit]], journal: Jou
     account(out, facts, gathered, journal)
 
 
-def choose(config: Config, home: Path) -> Choices:
-    """The settings of every step, and what documents are measured with."""
+def choose(config: Config, beside: Mapping[str, str]) -> Choices:
+    """The settings of every step; ``beside`` has the addresses of what documents are measured with."""
     private = config.private or Private(kinds=())
-    beside = {"evals": contaminants(config, home)} | ({"quality": trained(config.quality, home, config.seed)} if config.quality else {})
     least = config.quality.least if config.quality else None
     policy = config.decontamination.model_dump()
     judge = {
-        "pinned": sorted(config.pinned), "languages": config.languages, "blocklists": list(config.blocklists), "quality": least,
-        "thresholds": config.thresholds, "decontamination": policy,
+        "pinned": sorted(config.pinned), "languages": config.languages, "quality": least, "thresholds": config.thresholds,
+        "decontamination": policy,
     }  # fmt: skip
     fractions = {"validation": config.validation, "test": config.test}
     return Choices(
         judge=judge,
+        blocklists=config.blocklists,
         pii=private.kinds,
         pii_mode=private.mode,
         regions=private.regions,
@@ -227,67 +178,45 @@ def choose(config: Config, home: Path) -> Choices:
         split={"fractions": fractions, "pinned": sorted(config.pinned), "seed": config.seed},
         least_words=1,
         least_characters=config.minimum_bytes // 4,  # bytes of a character at most
-        where=named(config),
+        where=sources(config).where,
         seed=config.seed,
         beside=beside,
     )
 
 
-def contaminants(config: Config, home: Path) -> str:
-    """The index of all questions that must not be learned from: of our own tasks, where they need no corpus, and of the named files."""
-    own = [eval_sets.EvalSet(name, [[text] for text in asked]) for name, asked in fixed_questions(config.seed).items()]
-    index = decontaminate.Index.build([*own, *eval_sets.read_all(map(Path, config.evals))])
-    return str(index.save(_aside(home, "evals") / "evals.parquet"))
-
-
-def trained(rules: Quality, home: Path, seed: int) -> str:
-    """The weights of a classifier that tells text like the one folder from text like the other."""
-    texts = []
-    for root in (rules.like, rules.unlike):
-        found = [item.text for item in folder.documents(root, lambda label, done, total: None) if isinstance(item, Document)]
-        if not found:
-            raise DataError(f"{root}: no text in it to learn from. Give a folder of examples.")
-        texts.append(found)
-    made = classifier.train(*texts, seed=seed, like=Path(rules.like).name, unlike=Path(rules.unlike).name)
-    aside = _aside(home, "quality")
-    made.save(aside)
-    return str(aside / classifier.FILES[0])
-
-
-def _aside(home: Path, name: str) -> Path:
-    path = home / "units" / name
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 def tell(config: Config, out: Draft, gathered: Gathered, choices: Choices) -> dict[str, Any]:
     """The funnel of this corpus, and how well personal data is found."""
-    tables = {"documents": every(gathered.read, "documents.parquet"), "refused": every(gathered.read, "refused.parquet")}
-    tables |= {"attributes": every(gathered.measured, "attributes.parquet"), "verdicts": every(gathered.selected, "verdicts.parquet")}
-    funnel = Funnel({name: storage.dataset(urls) for name, urls in tables.items()}, str(out.path / "spill"))
+    urls = {"documents": every(gathered.read, "documents.parquet"), "refused": every(gathered.read, "refused.parquet")}
+    urls |= {"attributes": every(gathered.measured, "attributes.parquet"), "verdicts": every(gathered.selected, "verdicts.parquet")}
+    out.write_text(READ, "".join(json.dumps({"documents": within(url, out.path.parent)}) + "\n" for url in urls["documents"]))
+    written = {split: pq.read_metadata(out.path / f"{split}.parquet").num_rows for split in SPLITS}
+    least = config.quality.least if config.quality else None
+    with TemporaryDirectory(dir=out.path) as spill, Tables({name: storage.dataset(own) for name, own in urls.items()}, spill) as tables:
+        told = report(tables, written, config.thresholds, least)
     crowded = Counter({name: sum(int(done.facts[name]) for done in gathered.links) for name in ("crowded_buckets", "pairs_left_out")})
-    told = report(funnel, config.thresholds)
     hits = {row["set"]: row for row in told["contamination"]}
-    nothing = {"found": 0, "documents": 0}
-    known = decontaminate.Index.load(Path(choices.beside["evals"])).coverage()
+    nothing = {"found": 0, "documents": 0, "removed": 0, "gone": 0, "cut": 0}
+    with storage.here(choices.beside["evals"]) as evals:
+        known = decontaminate.Index.load(evals).coverage()
     coverage = [
         {"set": name, "items": each.items, "findable": each.items - each.nothing} | {key: hits.get(name, nothing)[key] for key in nothing}
         for name, each in known.items()
     ]
-    private = pii_labelled.table() if config.private and config.private.kinds else {}
-    return told | {"near_copies": dict(crowded), "private": private, "coverage": coverage}
+    private = {kind: certain(row) for kind, row in pii_labelled.table().items()} if config.private and config.private.kinds else {}
+    mended = sum(int(done.facts["mended"]) for done in gathered.read)
+    return told | {"near_copies": dict(crowded), "mended": mended, "private": private, "coverage": coverage}
 
 
-def named(config: Config) -> str:
-    """The source's name for a reader."""
-    extra = [source.name for source in config.more]
-    return ", ".join([*([config.data] if config.data else []), *extra]) or "the documentation of the installed Python"
+def certain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """``row`` with Wilson's 95 % interval of both shares, on the number of sentences that each is worth."""
+    sure = {name: intervals.proportion([row[name]] * row[f"{name}_sentences"]) for name in ("precision", "recall")}
+    return {**row, **{f"{name}_interval": (each.low, each.high) for name, each in sure.items()}}
 
 
 def check(config: Config, facts: Mapping[str, Any]) -> None:
     """DataError when a split is empty or there is too little to learn from, with what became of the rest."""
-    where = named(config)
-    reasons = ", ".join(f"{row['first']} × {row['rule']}" for row in facts["rules"][:4])
+    where = sources(config).where
+    reasons = ", ".join(f"{row['first']} × {row['rule']}" for row in facts["rules"][:4] if row["first"])
     dropped = f" (dropped: {reasons})" if reasons else ""
     found = {row["split"]: row for row in facts["splits"]}
     size = found.get("train", {}).get("bytes", 0)
@@ -306,7 +235,7 @@ def account(out: Draft, facts: Mapping[str, Any], gathered: Gathered, journal: J
     counts = {f"{row['split']}_bytes": row["bytes"] for row in facts["splits"]}
     sources = len({row["source"] for row in facts["sources"]})
     out.count(documents=books["documents_kept"], dropped=books["documents_dropped"], sources=sources, **counts)
-    reasons = {row["rule"]: row["first"] for row in facts["rules"]}
+    reasons = {row["rule"]: row["first"] for row in facts["rules"] if row["first"]}
     journal.event("corpus", **books, **counts, reasons=reasons, parts=gathered.costs)
 
 

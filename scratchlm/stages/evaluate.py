@@ -18,7 +18,7 @@ from scratchlm.core.records import Message
 from scratchlm.evals import baselines, bits, mixture, preference
 from scratchlm.evals.intervals import paired, proportion
 from scratchlm.evals.knowledge import Knowledge, read_knowledge
-from scratchlm.evals.tasks import TASKS, Task
+from scratchlm.evals.tasks import EXAM, TASKS, Task
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.parallel.precision import Precision
@@ -146,7 +146,7 @@ def examine(config: Config, made: Artifact, shards: Artifact, knowledge: Knowled
 
 def ask(config: Config, speaker: Speaker, task: Task) -> tuple[list[float], list[dict[str, Any]]]:
     """The score of each greedy answer, and the first few in words."""
-    examples = task.test(config.seed, config.examples)
+    examples = task.test(EXAM, config.examples)
     replies = speaker.replies([example.messages for example in examples], Sampling(max_tokens=config.max_tokens))
     right = [task.score(example, reply.text) for example, reply in zip(examples, replies, strict=True)]
     shown = [
@@ -159,7 +159,7 @@ def ask(config: Config, speaker: Speaker, task: Task) -> tuple[list[float], list
 def ask_later(config: Config, speaker: Speaker, tasks: dict[str, Task]) -> list[float]:
     """The score of test questions of all tasks, each asked second: after another one and its true answer."""
     each = -(-config.examples // max(1, len(tasks) - 1))  # "known" is right for a model that never refuses, taught or not
-    asked = [(task, example) for name, task in tasks.items() if name != "known" for example in task.test(config.seed, each)]
+    asked = [(task, example) for name, task in tasks.items() if name != "known" for example in task.test(EXAM, each)]
     random.Random(seeds.derive(config.seed, "talk")).shuffle(asked)
     before = [(*example.messages, Message("assistant", example.answer)) for _, example in asked[-1:] + asked[:-1]]
     talks = [(*earlier, *example.messages) for earlier, (_, example) in zip(before, asked, strict=True)]
@@ -176,7 +176,7 @@ def _margins(config: Config, speaker: Speaker, knowledge: Knowledge | None) -> l
     if knowledge is None:
         return []
     sizes = dict.fromkeys(mixture.PAIRS, config.pairs)
-    pairs = [encode_preference(speaker.tokenizer, pair) for pair in mixture.pairs(knowledge, config.seed, sizes=sizes, test=True)]
+    pairs = [encode_preference(speaker.tokenizer, pair) for pair in mixture.pairs(knowledge, EXAM, sizes=sizes, test=True)]
     fitting = [pair for pair in pairs if all(len(ids) <= speaker.context + 1 for ids, _ in pair)]
     return preference.margins(speaker.model, fitting, Precision("float32"), pad=speaker.tokenizer.end_of_text)
 

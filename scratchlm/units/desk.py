@@ -11,13 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scratchlm.core import errors
 from scratchlm.core.artifact import FileFact, sha256_of
 from scratchlm.units import memory, storage
+from scratchlm.units.arrays import Array
 from scratchlm.units.slate import Slate, cut
 from scratchlm.units.unit import FORMAT, MANIFEST, Job, Manifest, canonical, done
 
@@ -57,9 +57,9 @@ class Desk:
                 shutil.copyfileobj(source, target, storage.CHUNK)
         return str(copy)
 
-    def array(self, url: str) -> np.ndarray:
-        """An input in numpy's own format, mapped into memory."""
-        return np.load(self.local(url), mmap_mode="r")
+    def array(self, url: str) -> Array:
+        """An input in numpy's own format; a slice of it reads those rows."""
+        return Array(url)
 
     def path(self, name: str) -> Path:
         """Where to write the output ``name``; it becomes one when the function returns."""

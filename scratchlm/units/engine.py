@@ -20,7 +20,7 @@ def cores() -> int:
 
 
 class Engine(Settings):
-    """Settings of the engine; two engines that differ in any of them leave the same bytes."""
+    """Settings of the engine; two that differ in any of them leave the same bytes, unless a record was too much for one of them."""
 
     kind: Literal["local", "ray"] = "local"
     """Small processes on this machine, or tasks of a Ray cluster that runs already."""
@@ -38,10 +38,20 @@ class Engine(Settings):
     """Of the records that may be left out because workers died on them; more fails the unit or the job."""
     quarantine_least: int = Field(default=10, ge=0)
     """As many may always be left out, however few records there are."""
+    retry: bool = False
+    """Do units again that left records out, when a worker may now have more memory or time."""
     address: str | None = None
     """Of the Ray cluster, ``host:port``; None leaves it to Ray, which reads RAY_ADDRESS."""
     forward: tuple[str, ...] = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE")
     """Environment variables that Ray's workers get; whoever may look at the cluster reads their values, so no secret is among them."""
+
+    @property
+    def told(self) -> str:
+        """Who works, and what each may cost, for people."""
+        if self.kind == "local" and not self.workers:
+            return "this process alone, without a limit of its memory"
+        who = "tasks of the Ray cluster" if self.kind == "ray" else f"{self.workers} workers"
+        return f"{who}, each of at most {self.memory_bytes / 1e9:g} GB, and {self.record_seconds:g} s for a record"
 
     def allows(self, skipped: int, records: int) -> bool:
         """Whether that many of ``records`` may be left out."""

@@ -10,12 +10,16 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import filelock
+
 from scratchlm.core.artifact import sha256_of, sync_directory
 from scratchlm.core.errors import DataError, UsageError
+from scratchlm.units import known
 
 CHUNK = 2**20
 
@@ -43,6 +47,19 @@ def name_of(url: str) -> str:
 def beside(url: str, name: str) -> str:
     """The address of ``name`` in the folder where ``url`` lies."""
     return join(url.rstrip("/").rsplit("/", 1)[0], name) if is_remote(url) else str(Path(url).with_name(name))
+
+
+@contextmanager
+def here(url: str) -> Iterator[Path]:
+    """A file of this machine with the bytes: the file itself, or of an object a copy for as long as the block lasts."""
+    if not is_remote(url):
+        yield Path(url)
+        return
+    with tempfile.TemporaryDirectory(prefix=temporary()) as folder:
+        copy = Path(folder, name_of(url))
+        with open_stream(url) as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target, CHUNK)
+        yield copy
 
 
 def open_stream(url: str) -> BinaryIO:
@@ -79,6 +96,8 @@ def digest(url: str) -> str:
     """What the contents are known by: their SHA-256, or of an object the tag its store computed, which spares fetching it."""
     if is_remote(url) and (tag := _tag(url)):
         return f"tag:{tag}"
+    if not is_remote(url) and (found := known.known(Path(url))):
+        return f"sha256:{found}"
     try:
         return f"sha256:{sha256(url)}"
     except OSError as error:
@@ -161,6 +180,20 @@ def scratch(url: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+@contextmanager
+def held(folder: str) -> Iterator[None]:
+    """Keep ``folder`` for this process while the block lasts; UsageError when another one has it. An object store cannot be kept."""
+    if is_remote(folder):
+        yield
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(Path(folder, ".lock"), timeout=0):
+            yield
+    except filelock.Timeout:
+        raise UsageError(f"{folder}: another process is at work here. Wait for it, or choose another corpus.store.") from None
 
 
 def sweep(folder: str) -> None:

@@ -7,6 +7,7 @@ time or a machine: a folder may move, and every engine leaves the same bytes.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from scratchlm.units import storage
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+ID = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,13 @@ class Done:
     """Of work in this run; 0 when it was finished before."""
     peak_bytes: int = 0
     """Largest resident memory of its worker in this run."""
+    read_bytes: int = 0
+    """Its share of the inputs of all units it was done with; 0 when it was finished before."""
+
+    @property
+    def documents(self) -> int:
+        """How many it was about: ``documents`` as its facts say, else its records."""
+        return int(self.facts.get("documents", self.records))
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Done":
@@ -128,7 +137,9 @@ def ready(unit: Unit, root: str, stamp: Callable[[str], Stamp]) -> Job:
 
 def stamp(url: str) -> Stamp:
     """What a file is now: of an output of an earlier unit what its manifest recorded, of any other what its bytes say."""
-    manifest = _read(storage.read_bytes(storage.beside(url, MANIFEST)))
+    beside = storage.beside(url, MANIFEST)
+    is_ours = ID.fullmatch(beside.replace("\\", "/").split("/")[-2])
+    manifest = _read(storage.read_bytes(beside)) if is_ours else None
     if manifest and (fact := manifest.files.get(storage.name_of(url))):
         return Stamp(storage.name_of(url), fact.size, f"sha256:{fact.sha256}")
     return Stamp(storage.name_of(url), storage.size(url), storage.digest(url))
