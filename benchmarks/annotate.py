@@ -33,9 +33,11 @@ from typing import Any
 
 from benchmarks import extraction
 from scratchlm.core.records import Document
-from scratchlm.corpus import clean, copies, filters, language, minhash
-from scratchlm.sources import warc, warc_writer
+from scratchlm.corpus import copies, minhash
+from scratchlm.rules import clean, filters, language
+from scratchlm.sources import warc
 from scratchlm.sources.file import Input, Reading
+from scratchlm.web import warc_writer
 
 HOST = "http://gold.invalid/"
 """Before the name of a page, as its address."""

@@ -25,10 +25,10 @@ from scratchlm.core.journal import Journal
 from scratchlm.core.records import Document
 from scratchlm.corpus import copies, minhash, places, reading, whole
 from scratchlm.corpus.beside import Beside
-from scratchlm.corpus.filters import RULES
 from scratchlm.corpus.road import Road, gather
 from scratchlm.corpus.schema import RANKED
 from scratchlm.corpus.substrings import PassageRules
+from scratchlm.rules.filters import RULES
 from scratchlm.sources import record
 from scratchlm.sources.file import Limits
 from scratchlm.stages import corpus

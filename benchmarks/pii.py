@@ -16,9 +16,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from scratchlm.corpus.pii import Span, find
-from scratchlm.corpus.pii_labelled import Measured, labelled, measure
 from scratchlm.evals import intervals
+from scratchlm.privacy.pii import Span, find
+from scratchlm.privacy.pii_labelled import Measured, labelled, measure
 
 
 def line(kind: str, found: Measured) -> str:

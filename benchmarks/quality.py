@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchlm.corpus import classifier, hashed
+from scratchlm.rules import classifier, hashed
 
 SEEDS = range(5)
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from scratchlm.cli import COMMON, DEFAULTS, FIELDS, OF_VIEWS, OPTIONS, VERBS, VIEWS
-from scratchlm.corpus.filters import RULES
-from scratchlm.corpus.profiles import WEB
 from scratchlm.evals.knowledge import Knowledge
 from scratchlm.evals.tasks import TASKS
 from scratchlm.model.architectures import ARCHITECTURES, parameters_of, shape_only
 from scratchlm.optim import OPTIMIZERS
 from scratchlm.recipes import RECIPES, store
+from scratchlm.rules.filters import RULES
+from scratchlm.rules.profiles import WEB
 from scratchlm.stages import STAGES
 from scratchlm.tokenizer.store import TOKENIZERS
 
@@ -122,7 +122,7 @@ def parts() -> Iterator[str]:
     yield "## Tokenizers\n\nChosen with `--set vocab.kind=NAME`.\n"
     documents = {name: sys.modules[row.train.__module__].__doc__ for name, row in TOKENIZERS.items()}
     yield table(("tokenizer", "what it is", "rows at least"), ((code(n), first(documents[n]), r.fewest) for n, r in TOKENIZERS.items()))
-    yield "## Rules\n\nThe limit is that for web pages; other kinds of text have milder ones or none: `LIMITS` in `corpus/profiles.py`.\n"
+    yield "## Rules\n\nThe limit is that for web pages; other kinds of text have milder ones or none: `LIMITS` in `rules/profiles.py`.\n"
     yield "A limit is changed with `--set corpus.thresholds.NAME=NUMBER`.\n"
     limits = ((f"{row.keeps} {WEB[name]:g}" if name in WEB else "–") for name, row in RULES.items())
     rows = ((code(name), row.about, limit) for (name, row), limit in zip(RULES.items(), limits, strict=True))

@@ -1,4 +1,4 @@
-"""Learn ``scratchlm/corpus/gibberish.json``: which letters follow which, in the scripts of ``gibberish.SCRIPTS``.
+"""Learn ``scratchlm/rules/gibberish.json``: which letters follow which, in the scripts of ``gibberish.SCRIPTS``.
 
 Learned from the names of languages, countries and scripts in every language that babel knows (Unicode CLDR, Unicode-3.0 licence) and from
 the language reference of this Python (PSF-2.0). ``python scripts/learn_letters.py`` writes the file anew.
@@ -13,7 +13,7 @@ from pydoc_data import topics
 import numpy as np
 from babel import localedata
 
-from scratchlm.corpus import gibberish
+from scratchlm.rules import gibberish
 
 FEWEST = 3_000
 """Characters of names; a language with fewer is mostly borrowed from another."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratchlm.core.errors import ArtifactError, DataError
-from scratchlm.corpus import classifier, hashed
+from scratchlm.rules import classifier, hashed
 
 
 def heap(words: str, texts: int, seed: int) -> list[classifier.Example]:

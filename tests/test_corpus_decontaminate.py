@@ -15,8 +15,8 @@ from scratchlm.core.errors import ArtifactError, DataError
 from scratchlm.corpus import decontaminate, eval_sets
 from scratchlm.corpus.decontaminate import Hit, Index, Policy, refusal
 from scratchlm.corpus.eval_sets import EvalSet
-from scratchlm.corpus.word_hashes import extended, grams, words_of
 from scratchlm.evals.tasks import fixed_questions
+from scratchlm.rules.word_hashes import extended, grams, words_of
 
 LONG = "A baker has forty loaves of rye bread and sells three of them to each of his nine neighbours"
 SHORT = "Which small yellow bird sings before the rain comes?"

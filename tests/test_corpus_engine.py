@@ -14,12 +14,13 @@ from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.errors import DataError, UsageError
 from scratchlm.core.journal import Event, Journal
 from scratchlm.core.records import Document
-from scratchlm.corpus import filters, road
+from scratchlm.corpus import road
 from scratchlm.corpus.beside import Quality
 from scratchlm.corpus.copies import CopyRules
-from scratchlm.corpus.filters import RULES
 from scratchlm.corpus.mix import MixConfig, Share
 from scratchlm.corpus.substrings import PassageRules
+from scratchlm.rules import filters
+from scratchlm.rules.filters import RULES
 from scratchlm.sources import record
 from scratchlm.stages import corpus
 from scratchlm.units.engine import Engine

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from scratchlm.core.errors import ArtifactError, DataError, UsageError
 from scratchlm.core.records import Document
-from scratchlm.corpus import blocklist, filters, gibberish, profiles
-from scratchlm.corpus.filters import RULES, failing, values
-from scratchlm.corpus.language import LANGUAGES
-from scratchlm.corpus.words import Words, prose
+from scratchlm.rules import blocklist, filters, gibberish, profiles
+from scratchlm.rules.filters import RULES, failing, values
+from scratchlm.rules.language import LANGUAGES
+from scratchlm.rules.words import Words, prose
 
 GOLDEN = json.loads(Path(__file__).with_name("golden_rules.json").read_text(encoding="utf-8"))
 SENTENCE = "The {} of the house is near to the river, and that we have seen with a lamp."

@@ -16,12 +16,13 @@ from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.errors import CheckFailed, UsageError
 from scratchlm.core.journal import Journal
 from scratchlm.core.records import Document
-from scratchlm.corpus import limits, pii, selection
+from scratchlm.corpus import limits, selection
 from scratchlm.corpus.copies import CopyRules
 from scratchlm.corpus.funnel import STAGES, conservation
 from scratchlm.corpus.mix import MixConfig, Share
 from scratchlm.corpus.shown import Mask, excerpt
 from scratchlm.corpus.tables import Tables
+from scratchlm.privacy import pii
 from scratchlm.sources import record
 from scratchlm.sources.found import EXCERPT
 from scratchlm.stages import corpus

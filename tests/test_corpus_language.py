@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from scratchlm.core.errors import UsageError
 from scratchlm.core.records import Document
-from scratchlm.corpus import blocklist, filters, steps
-from scratchlm.corpus.language import LANGUAGES, TWO_LETTERS, UNKNOWN, canonical, checked, identify, sampled
+from scratchlm.corpus import steps
 from scratchlm.corpus.schema import ATTRIBUTES, MEASURE
+from scratchlm.rules import blocklist, filters
+from scratchlm.rules.language import LANGUAGES, TWO_LETTERS, UNKNOWN, canonical, checked, identify, sampled
 from scratchlm.sources import html
 
 SENTENCES = {

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratchlm.core.errors import UsageError
-from scratchlm.corpus import pii, pii_contacts, pii_labelled, pii_numbers
-from scratchlm.corpus.pii import KINDS, Span, find, replace
+from scratchlm.privacy import pii, pii_contacts, pii_labelled, pii_numbers
+from scratchlm.privacy.pii import KINDS, Span, find, replace
 
 GOAL = (0.98, 0.95)
 """Least precision and recall."""

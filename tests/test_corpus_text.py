@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scratchlm.core.records import Document
-from scratchlm.corpus import clean
+from scratchlm.rules import clean
 from scratchlm.sources import pieces
 
 

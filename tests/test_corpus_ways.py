@@ -26,11 +26,12 @@ from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal
 from scratchlm.corpus import reading
-from scratchlm.sources import crawl, datasets, record
-from scratchlm.sources.crawl_config import CrawlConfig
+from scratchlm.sources import record
 from scratchlm.stages import corpus
 from scratchlm.units import storage
 from scratchlm.units.engine import Engine
+from scratchlm.web import crawl, datasets
+from scratchlm.web.crawl_config import CrawlConfig
 
 TESTS = Path(__file__).parent
 SPLITS = ("train", "validation", "test")

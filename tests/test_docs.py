@@ -19,13 +19,13 @@ from stand_in import Echo
 from test_serve_client import serving
 
 from scratchlm import cli
-from scratchlm.corpus.filters import RULES
 from scratchlm.evals.knowledge import Knowledge
 from scratchlm.evals.tasks import TASKS
 from scratchlm.model.architectures import ARCHITECTURES
 from scratchlm.optim import OPTIMIZERS
 from scratchlm.recipes import RECIPES, store
 from scratchlm.recipes.recipe import Recipe
+from scratchlm.rules.filters import RULES
 from scratchlm.stages import STAGES
 from scratchlm.tokenizer.store import TOKENIZERS
 

@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parent.parent / "scratchlm"
 FLOORS = [
     ["core"],
     ["units"],
-    ["sources"],
+    ["sources", "web"],
+    ["privacy", "rules"],
     ["corpus", "tokenizer", "model", "losses", "optim", "parallel", "export", "report", "trace", "kernels"],
     ["batches"],
     ["train", "generate"],
@@ -20,7 +21,7 @@ FLOORS = [
     ["__main__"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-WITHOUT_TORCH = ["units", "sources", "corpus", "tokenizer", "recipes/__init__.py", "cli.py"]
+WITHOUT_TORCH = ["units", "sources", "web", "privacy", "rules", "corpus", "tokenizer", "recipes/__init__.py", "cli.py"]
 CORE_MAY_USE = {"pydantic", "filelock", "scratchlm"}
 TORCH_IN_CORE = "tensors.py"
 

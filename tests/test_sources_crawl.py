@@ -23,10 +23,10 @@ from web import Clock, Handler, Site, page, served
 
 from scratchlm.core.config import from_plain
 from scratchlm.core.errors import ArtifactError, ScratchError, UsageError
-from scratchlm.sources import crawl, links, robots, urls
-from scratchlm.sources.crawl_config import CrawlConfig, user_agent
-from scratchlm.sources.crawl_frontier import Frontier
-from scratchlm.sources.crawl_log import Answer, answers_in
+from scratchlm.web import crawl, links, robots, urls
+from scratchlm.web.crawl_config import CrawlConfig, user_agent
+from scratchlm.web.crawl_frontier import Frontier
+from scratchlm.web.crawl_log import Answer, answers_in
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 ROBOTS = "/robots.txt"
@@ -592,7 +592,7 @@ def test_the_same_answers_give_the_same_bytes(tmp_path: Path, site: Site, other:
 
 
 def test_large_crawls_are_cut_into_files(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch):
-    from scratchlm.sources import crawl_archive
+    from scratchlm.web import crawl_archive
 
     monkeypatch.setattr(crawl_archive, "LARGEST", 1_000)
     site.pages = {"/": page("/1", "/2", "/3")} | {f"/{n}": page() for n in (1, 2, 3)}
@@ -680,7 +680,7 @@ def test_a_killed_process_leaves_a_crawl_that_goes_on(tmp_path: Path, site: Site
     program = """
 import os, signal, sys
 from pathlib import Path
-from scratchlm.sources import crawl
+from scratchlm.web import crawl
 def stop(label, done, total):
     if done == 4:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -15,11 +15,11 @@ import pytest
 from web import Clock, Handler, Site, served
 
 from scratchlm.core.errors import ArtifactError, DataError, UsageError
-from scratchlm.sources import datasets, download
-from scratchlm.sources.datasets import DATASETS
-from scratchlm.sources.download import Wanted, fetch, fetch_all
-from scratchlm.sources.transfer import Patience
 from scratchlm.units import known
+from scratchlm.web import datasets, download
+from scratchlm.web.datasets import DATASETS
+from scratchlm.web.download import Wanted, fetch, fetch_all
+from scratchlm.web.transfer import Patience
 
 DATA = b"".join(b"line %d of a file that is worth having\n" % n for n in range(8_000))
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -256,8 +256,8 @@ def test_a_full_disk_is_said_before_and_during(tmp_path: Path, site: Site, monke
     site.pages = {"/file": Source()}
     if Path("/dev/full").exists():
         (tmp_path / "a.partial.json").write_text(json.dumps({"url": site.url("/file"), "etag": '"one"', "total": len(DATA)}))
-        monkeypatch.setattr("scratchlm.sources.transfer.Transfer.partial", Path("/dev/full"))
-        monkeypatch.setattr("scratchlm.sources.transfer.Transfer.forget", lambda job: None)
+        monkeypatch.setattr("scratchlm.web.transfer.Transfer.partial", Path("/dev/full"))
+        monkeypatch.setattr("scratchlm.web.transfer.Transfer.forget", lambda job: None)
         with pytest.raises(DataError, match="the disk is full"):
             got(site, tmp_path / "a")
         monkeypatch.undo()

@@ -15,8 +15,9 @@ from scratchlm.core.artifact import fingerprint_of
 from scratchlm.core.config import Settings
 from scratchlm.core.errors import DataError
 from scratchlm.core.records import Document
-from scratchlm.corpus import classifier, decontaminate, eval_sets, reading
+from scratchlm.corpus import decontaminate, eval_sets, reading
 from scratchlm.corpus.road import Road, code_version
+from scratchlm.rules import classifier
 from scratchlm.sources import folder
 from scratchlm.units import storage
 

@@ -19,10 +19,10 @@ from pydantic import Field
 
 from scratchlm.core.config import Settings
 from scratchlm.core.errors import ArtifactError
-from scratchlm.corpus import clean
 from scratchlm.corpus.eval_sets import EvalSet
-from scratchlm.corpus.pii_pattern import lowered
-from scratchlm.corpus.word_hashes import Lookup, Words, grams, words_of
+from scratchlm.privacy.pii_pattern import lowered
+from scratchlm.rules import clean
+from scratchlm.rules.word_hashes import Lookup, Words, grams, words_of
 
 NGRAM = 13
 LEAST = 6

@@ -13,11 +13,12 @@ from scratchlm.core.journal import Journal
 from scratchlm.corpus import reading
 from scratchlm.corpus.reading import Place
 from scratchlm.corpus.road import Road
-from scratchlm.sources import crawl, datasets, python_docs
-from scratchlm.sources.crawl_config import CrawlConfig
+from scratchlm.sources import python_docs
 from scratchlm.sources.file import Reading
 from scratchlm.units import storage
 from scratchlm.units.unit import Unit
+from scratchlm.web import crawl, datasets
+from scratchlm.web.crawl_config import CrawlConfig
 
 OWN = "folder"
 """The name of what ``data`` holds."""

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from itertools import chain, zip_longest
 from typing import Any
 
-from scratchlm.corpus import filters
-from scratchlm.corpus.filters import RULES
-from scratchlm.corpus.profiles import Profile
 from scratchlm.corpus.schema import MEASURE
 from scratchlm.corpus.tables import Tables
+from scratchlm.rules import filters
+from scratchlm.rules.filters import RULES
+from scratchlm.rules.profiles import Profile
 
 BINS = 64
 EXAMPLES = 10

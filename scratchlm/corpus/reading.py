@@ -8,9 +8,9 @@ from typing import Any
 from scratchlm.core.artifact import fingerprint_of
 from scratchlm.core.config import to_plain
 from scratchlm.core.records import Document
-from scratchlm.corpus import clean
 from scratchlm.corpus.road import Road
 from scratchlm.corpus.shown import excerpt
+from scratchlm.rules import clean
 from scratchlm.sources import folder, parts, pieces, record, repository
 from scratchlm.sources.file import Input, Limits, Part, Reading
 from scratchlm.sources.found import EXCERPT, Dropped, Found

@@ -29,6 +29,7 @@ from scratchlm.units.unit import Done, Unit
 
 SLICE, SLICE_DOCUMENTS = 8_000_000, 16_384
 """Characters and documents that one unit measures or writes: seconds of work, so that a kill costs little, and 100 MB of rows."""
+ROOMS = ("core", "units", "sources", "privacy", "rules", "corpus")
 DECIDING = (
     "duckdb",
     "fastwarc",
@@ -47,7 +48,7 @@ DECIDING = (
     "trafilatura",
     "xxhash",
 )
-"""Libraries that decide bytes; those that are not there decide none."""
+"""Our rooms and others' libraries that decide bytes; libraries that are not there decide none."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def code_version() -> str:
     found = {name: _version(name) for name in DECIDING}
     total.update(f"{sys.version_info[:2]} {sorted(found.items())}".encode())
     package = Path(scratchlm.__file__).parent
-    for path in sorted(path for room in ("core", "units", "sources", "privacy", "corpus") for path in (package / room).rglob("*.py")):
+    for path in sorted(path for room in ROOMS for path in (package / room).rglob("*.py")):
         total.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
     return total.hexdigest()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from scratchlm.corpus.filters import RULES
+from scratchlm.rules.filters import RULES
 
 WORD = pa.dictionary(pa.int32(), pa.string())
 MEASURE = "v_"

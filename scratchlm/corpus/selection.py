@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 
 from scratchlm.core import seeds
 from scratchlm.core.records import Document
-from scratchlm.corpus import cuts, decontaminate, lines, pii
+from scratchlm.corpus import cuts, decontaminate, lines
 from scratchlm.corpus.schema import VERDICTS, dropped_row
 from scratchlm.corpus.shown import Mask, context
 from scratchlm.corpus.split import SPLITS
 from scratchlm.corpus.steps import Row, documents, edit_counts, spans_of
+from scratchlm.privacy import pii
 from scratchlm.sources import record
 from scratchlm.sources.found import EXCERPT
 from scratchlm.units.desk import Desk

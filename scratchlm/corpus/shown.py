@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from scratchlm.corpus import pii
-from scratchlm.corpus.pii_contacts import REGIONS
+from scratchlm.privacy import pii
+from scratchlm.privacy.pii_contacts import REGIONS
 from scratchlm.sources.found import EXCERPT
 
 LEAST_PART = 4

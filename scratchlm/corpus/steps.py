@@ -16,10 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scratchlm.core.records import Document
-from scratchlm.corpus import blocklist, classifier, copies, cuts, decontaminate, filters, language, lines, minhash, pii, profiles, split
+from scratchlm.corpus import copies, cuts, decontaminate, lines, minhash, split
 from scratchlm.corpus.runs import documents_in
 from scratchlm.corpus.schema import ATTRIBUTES, JUDGED, MEASURE, RANKED
 from scratchlm.corpus.shown import Mask
+from scratchlm.privacy import pii
+from scratchlm.rules import blocklist, classifier, filters, language, profiles
 from scratchlm.sources import record
 from scratchlm.sources.found import Number
 from scratchlm.units.desk import Desk

@@ -14,7 +14,7 @@ from scratchlm.core.artifact import Artifact, Draft, Home, fingerprint_of
 from scratchlm.core.config import FREE, Settings, nearest
 from scratchlm.core.errors import DataError, UsageError
 from scratchlm.core.journal import Journal
-from scratchlm.corpus import decontaminate, filters, language, mixing, pii, pii_labelled
+from scratchlm.corpus import decontaminate, mixing
 from scratchlm.corpus.beside import Beside, Quality
 from scratchlm.corpus.copies import CopyRules
 from scratchlm.corpus.copying import every
@@ -22,13 +22,15 @@ from scratchlm.corpus.funnel import report
 from scratchlm.corpus.gathering import Extra, Named, Sources
 from scratchlm.corpus.lines import LineRules
 from scratchlm.corpus.mix import MixConfig
-from scratchlm.corpus.pii_contacts import REGIONS
 from scratchlm.corpus.road import Choices, Gathered, Road, gather
 from scratchlm.corpus.split import SPLITS
 from scratchlm.corpus.substrings import PassageRules
 from scratchlm.corpus.tables import READ, Tables, within
 from scratchlm.evals import intervals
 from scratchlm.evals.tasks import fixed_questions
+from scratchlm.privacy import pii, pii_labelled
+from scratchlm.privacy.pii_contacts import REGIONS
+from scratchlm.rules import filters, language
 from scratchlm.sources import record
 from scratchlm.sources.file import Limits, Reading
 from scratchlm.sources.pinned import PINNED

@@ -13,11 +13,11 @@ from rich.table import Table
 
 from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.errors import UsageError
-from scratchlm.corpus import filters
-from scratchlm.corpus.filters import RULES
-from scratchlm.corpus.profiles import Profile
 from scratchlm.corpus.schema import MEASURE
 from scratchlm.corpus.tables import Tables, read_in
+from scratchlm.rules import filters
+from scratchlm.rules.filters import RULES
+from scratchlm.rules.profiles import Profile
 from scratchlm.units import storage
 
 MOST = 10

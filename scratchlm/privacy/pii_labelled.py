@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from scratchlm.corpus.pii import KINDS, Span, find
+from scratchlm.privacy.pii import KINDS, Span, find
 
 LABELLED = Path(__file__).parent / "pii_labelled.jsonl"
 MARK = re.compile(r"⟦(\w+)\|([^⟧]*)⟧")

@@ -1,6 +1,6 @@
 """Private values in a text: where they are and of which kind; placeholders or invented values in their place. The values are never kept.
 
-`KINDS` says what is looked for; `scratchlm.corpus.pii_labelled` measures how well.
+`KINDS` says what is looked for; `scratchlm.privacy.pii_labelled` measures how well.
 """
 
 import re
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scratchlm.core.errors import UsageError
-from scratchlm.corpus import pii_contacts, pii_numbers, pii_streets, pii_surrogates, secrets
-from scratchlm.corpus.pii_pattern import Pattern, lowered
-from scratchlm.corpus.pii_surrogates import Invent
+from scratchlm.privacy import pii_contacts, pii_numbers, pii_streets, pii_surrogates, secrets
+from scratchlm.privacy.pii_pattern import Pattern, lowered
+from scratchlm.privacy.pii_surrogates import Invent
 
 STAGE = "pii"
 """The stage that the edits name."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import xxhash
 
-from scratchlm.corpus.word_hashes import extended
-from scratchlm.corpus.words import CAPITAL, CLOSERS, DIGIT, LETTER, MARK, SPACE, Words, share
+from scratchlm.rules.word_hashes import extended
+from scratchlm.rules.words import CAPITAL, CLOSERS, DIGIT, LETTER, MARK, SPACE, Words, share
 
 BITS = 18
 PLACES = 2 << BITS

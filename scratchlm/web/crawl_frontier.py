@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from scratchlm.core.errors import UsageError
-from scratchlm.sources import robots, urls
-from scratchlm.sources.crawl_config import CrawlConfig, allowed_hosts
-from scratchlm.sources.crawl_log import Answer
-from scratchlm.sources.robots import Robots
+from scratchlm.web import robots, urls
+from scratchlm.web.crawl_config import CrawlConfig, allowed_hosts
+from scratchlm.web.crawl_log import Answer
+from scratchlm.web.robots import Robots
 
 TRIES = 3
 """Requests for one address until it is given up."""

@@ -6,7 +6,7 @@ issuing offices publish. A bare number without a check of its own counts only wh
 
 import re
 
-from scratchlm.corpus.pii_pattern import PERSON, Pattern, before, called, is_thing, on_value, unless_thing
+from scratchlm.privacy.pii_pattern import PERSON, Pattern, before, called, is_thing, on_value, unless_thing
 
 
 def digits_of(value: str) -> str:

@@ -17,8 +17,8 @@ from typing import Any
 
 import httpx
 
-from scratchlm.sources import urls, warc_writer
-from scratchlm.sources.crawl_config import CrawlConfig, user_agent
+from scratchlm.web import urls, warc_writer
+from scratchlm.web.crawl_config import CrawlConfig, user_agent
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from scratchlm.core.records import Document
-from scratchlm.corpus.language import LANGUAGES, UNKNOWN, Language, canonical, sampled
-from scratchlm.corpus.word_hashes import extended, mixed
+from scratchlm.rules.language import LANGUAGES, UNKNOWN, Language, canonical, sampled
+from scratchlm.rules.word_hashes import extended, mixed
 
 LETTER, ALPHANUMERIC, SPACE, MARK, DIGIT, DATA, CAPITAL = 1, 2, 4, 8, 16, 32, 64
 """Kinds of characters, as bits; DIGIT and DATA are what tables of numbers and dumps of bytes are written in."""

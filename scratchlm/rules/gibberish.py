@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchlm.corpus.language import sampled
+from scratchlm.rules.language import sampled
 
 SCRIPTS = {
     "latin": "abcdefghijklmnopqrstuvwxyz",

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import scratchlm
 from scratchlm.core.artifact import write_atomically
 from scratchlm.core.errors import DataError
-from scratchlm.sources import urls
+from scratchlm.web import urls
 
 AGAIN = (408, 425, 429)
 """Statuses that mean: not now. Those from 500 on do too."""

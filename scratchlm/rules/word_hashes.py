@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from scratchlm.corpus.language import WITHOUT_BLANKS
+from scratchlm.rules.language import WITHOUT_BLANKS
 
 BLOCK = 1 << 18
 """Characters that are hashed together; a longer word counts by its beginning."""

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scratchlm.sources import links, robots, urls
-from scratchlm.sources.crawl_archive import Archive
-from scratchlm.sources.crawl_config import CrawlConfig, user_agent
-from scratchlm.sources.crawl_fetch import Ask, Fetcher, Reply
-from scratchlm.sources.crawl_frontier import Entry, Frontier, Wave
-from scratchlm.sources.crawl_log import Answer, CrawlLog
-from scratchlm.sources.warc_writer import UNCHANGED, Record
+from scratchlm.web import links, robots, urls
+from scratchlm.web.crawl_archive import Archive
+from scratchlm.web.crawl_config import CrawlConfig, user_agent
+from scratchlm.web.crawl_fetch import Ask, Fetcher, Reply
+from scratchlm.web.crawl_frontier import Entry, Frontier, Wave
+from scratchlm.web.crawl_log import Answer, CrawlLog
+from scratchlm.web.warc_writer import UNCHANGED, Record
 
 REDIRECTS = (301, 302, 303, 307, 308)
 AGAIN = (408, 429)

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from scratchlm.corpus.pii_pattern import Pattern, always, before, is_thing
+from scratchlm.privacy.pii_pattern import Pattern, always, before, is_thing
 
 # Latin letters and digits only: in Chinese or Japanese text an address stands between letters without a blank.
 LETTER = "A-Za-z0-9À-ɏ"

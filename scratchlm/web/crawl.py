@@ -14,9 +14,9 @@ from pathlib import Path
 from scratchlm.core.artifact import sha256_of, write_atomically
 from scratchlm.core.config import to_plain
 from scratchlm.core.errors import UsageError
-from scratchlm.sources.crawl_archive import pages_in
-from scratchlm.sources.crawl_config import CrawlConfig
-from scratchlm.sources.crawl_log import answers_in
+from scratchlm.web.crawl_archive import pages_in
+from scratchlm.web.crawl_config import CrawlConfig
+from scratchlm.web.crawl_log import answers_in
 
 LOG, SUMMARY = "crawl.jsonl", "crawl.json"
 Progress = Callable[[str, int, int], None]
@@ -38,7 +38,7 @@ def run(
     revisit record that names the earlier one. ``now`` is the only clock, of the records' dates and of all waits. UsageError when the folder
     holds a crawl with other settings.
     """
-    from scratchlm.sources.crawl_work import Crawl  # heavy: httpx takes 0.1 s
+    from scratchlm.web.crawl_work import Crawl  # heavy: httpx takes 0.1 s
 
     known = {answer.url: answer for answer in answers_in(previous / LOG) if answer.etag or answer.modified} if previous else {}
     plan = {"config": to_plain(config), "previous": sha256_of(previous / LOG) if previous else None}

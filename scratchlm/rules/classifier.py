@@ -19,7 +19,7 @@ import xxhash
 
 from scratchlm.core import seeds
 from scratchlm.core.errors import ArtifactError, DataError
-from scratchlm.corpus.hashed import PLACES, SHAPED, Rows, features, shape
+from scratchlm.rules.hashed import PLACES, SHAPED, Rows, features, shape
 
 MOST = 1_500
 """Texts of each heap that are learned from, drawn by the seed: 2,000 took 1.5 GB while they were learned from."""

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 
-from scratchlm.corpus.pii_pattern import Pattern, always, before
+from scratchlm.privacy.pii_pattern import Pattern, always, before
 
 
 def entropy(value: str) -> float:

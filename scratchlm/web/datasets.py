@@ -12,8 +12,8 @@ from pathlib import Path
 
 from scratchlm.core.config import nearest
 from scratchlm.core.errors import UsageError
-from scratchlm.sources.download import PATIENT, Wanted, fetch_all
-from scratchlm.sources.transfer import Patience, Progress
+from scratchlm.web.download import PATIENT, Wanted, fetch_all
+from scratchlm.web.transfer import Patience, Progress
 
 HUB = "https://huggingface.co/datasets"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 
 from scratchlm.core.errors import ArtifactError
-from scratchlm.sources.crawl_log import Answer
-from scratchlm.sources.warc_writer import Record, WarcFile
+from scratchlm.web.crawl_log import Answer
+from scratchlm.web.warc_writer import Record, WarcFile
 
 LARGEST = 256 * 2**20
 """Bytes after which a new file of pages begins."""

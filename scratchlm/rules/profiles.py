@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scratchlm.core.records import Document
-from scratchlm.corpus.language import LANGUAGES, WITHOUT_BLANKS, canonical
+from scratchlm.rules.language import LANGUAGES, WITHOUT_BLANKS, canonical
 from scratchlm.sources.found import Number
 
 SIGNS = re.compile("[\uac00-\ud7af" + "".join(f"{chr(first)}-{chr(last)}" for first, last in WITHOUT_BLANKS) + "]")

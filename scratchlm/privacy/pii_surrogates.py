@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from scratchlm.core import seeds
-from scratchlm.corpus import secrets
+from scratchlm.privacy import secrets
 
 Invent = Callable[[str, Random], str]
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scratchlm.sources import robots, urls
+from scratchlm.web import robots, urls
 
 MOST = 5_000
 """Links of one page that are looked at; more is a list for machines."""

@@ -4,7 +4,7 @@ Italian-speaking countries, and boxes at a post office.
 
 import re
 
-from scratchlm.corpus.pii_pattern import Pattern, always, before
+from scratchlm.privacy.pii_pattern import Pattern, always, before
 
 
 # Words that seldom mean anything but a street, and words that often do ("A Smooth Drive", "Centre Court").

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 import scratchlm
 from scratchlm.core.config import Settings
-from scratchlm.sources import urls
+from scratchlm.web import urls
 
 
 class CrawlConfig(Settings):

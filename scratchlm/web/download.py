@@ -18,8 +18,8 @@ from urllib.request import url2pathname
 
 from scratchlm.core.artifact import sha256_of, sync_directory
 from scratchlm.core.errors import ArtifactError, DataError
-from scratchlm.sources.transfer import Broken, Patience, Progress, Transfer, bring
 from scratchlm.units.known import keep, kept, known
+from scratchlm.web.transfer import Broken, Patience, Progress, Transfer, bring
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PATIENT = Patience()

@@ -14,9 +14,9 @@ from typing import Literal
 from scratchlm.core.config import nearest
 from scratchlm.core.errors import UsageError
 from scratchlm.core.records import Document
-from scratchlm.corpus import gibberish
-from scratchlm.corpus.profiles import CHARACTERS, LANGUAGE_FREE, LIMITS, Profile
-from scratchlm.corpus.words import ALPHANUMERIC, CLOSERS, LETTER, SPACE, Words, data_like, repeats, share
+from scratchlm.rules import gibberish
+from scratchlm.rules.profiles import CHARACTERS, LANGUAGE_FREE, LIMITS, Profile
+from scratchlm.rules.words import ALPHANUMERIC, CLOSERS, LETTER, SPACE, Words, data_like, repeats, share
 from scratchlm.sources.found import Number
 
 BULLETS = ("•", "-", "*", "‣", "◦")

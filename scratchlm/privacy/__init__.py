@@ -1,0 +1,1 @@
+"""What is nobody else's business?"""

@@ -1,0 +1,1 @@
+"""What may be taken from the web, and how politely?"""
