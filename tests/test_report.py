@@ -344,7 +344,8 @@ def test_the_command_versions_and_recipe_are_there(shown: str):
 @pytest.mark.parametrize("names", [(), ("corpus",), ("corpus", "tokenizer", "shards", "base"), ("base", "scores"), ("sft",)])
 def test_a_run_that_went_only_part_of_the_way_has_a_report_too(tmp_path: Path, names: tuple[str, ...]):
     made = report.run(report.Config(), made_home(tmp_path, *names), Journal())
-    assert f"{len(names)} finished stages" in visible((made.path / "index.html").read_text(encoding="utf-8"))
+    told = "One finished stage," if len(names) == 1 else f"{len(names)} finished stages,"
+    assert told in visible((made.path / "index.html").read_text(encoding="utf-8"))
 
 
 def test_committed_evidence_stands_beside_the_runs_own_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -115,7 +115,7 @@ def line_of(event: Event) -> str:
         return _stage_line(event)
     if kind == "validation":
         return f"  step {event['step']:,}  {facts_of(event)}" if facts_of(event) else ""
-    told = event.get("message") or event.get("reason")
+    told = event.get("message") or event.get("reason") or event.get("note")
     return f"  {kind.replace('_', ' ')}: {told}" if told else ""
 
 

@@ -1,6 +1,7 @@
 """One page about one run: everything on it comes from the run's own artifacts, and the browser needs nothing else."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def contents(home: Home, stages: Mapping[str, str]) -> dict[str, Any]:
         "evidence": gather.plain(EVIDENCE),
         "troubles": gather.troubles(home),
         "skipped": {name: model.skipped for name, model in models.items() if model.skipped},
-        "commands": [" ".join(event["argv"]) for event in typed],
+        "commands": [shlex.join(event["argv"]) for event in typed],
         "versions": typed[-1]["versions"] if typed else {},
         "machine": typed[-1]["machine"] if typed else "",
         "recipe": json.dumps(recipe.get("recipe", {}), indent=2, ensure_ascii=False),

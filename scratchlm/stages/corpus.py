@@ -140,7 +140,7 @@ def sources(config: Config) -> Sources:
 def make(config: Config, out: Draft, work: tuple[Road, list[Unit], Choices], journal: Journal) -> None:
     """Do all steps and write the artifact from what they left."""
     road, units, choices = work
-    journal.event("engine", message=config.engine.told)
+    journal.event("engine", note=config.engine.told)
     gathered = gather(road, units, choices)
     train, plan = every(gathered.selected, "train.parquet"), None
     if config.mix is not None:
