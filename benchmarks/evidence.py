@@ -4,7 +4,7 @@
 
 For each seed: the whole recipe; the architecture that is not the default (`swift`), pre-trained for the same time on the same shards; and
 continued fine-tuning for as long as reinforcement took, the control that reinforcement must beat. Everything goes through the command
-line, and what is finished is not run again. The table is written to scratchlm/report/evidence.json, which every report shows.
+line, and what is finished is not run again. The table is written to scratchlm/report/evidence.json, which the report of `laptop` shows.
 """
 
 import argparse

@@ -3,10 +3,18 @@
 A row of a table is a choice on the command line and a line of the reference: its docstring is its documentation.
 """
 
+import ast
+import inspect
+import itertools
+import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from scratchlm.cli import COMMON, DEFAULTS, FIELDS, OF_VIEWS, OPTIONS, VERBS, VIEWS
 from scratchlm.evals.knowledge import Knowledge
@@ -17,9 +25,12 @@ from scratchlm.recipes import RECIPES, store
 from scratchlm.rules.filters import RULES
 from scratchlm.rules.profiles import WEB
 from scratchlm.stages import STAGES
+from scratchlm.stages import corpus as corpus_stage
 from scratchlm.tokenizer.store import TOKENIZERS
 
 PAGE = Path(__file__).parent / "guide" / "reference.md"
+MOST_SHOWN = 5
+"""Items of a list that are shown."""
 HEAD = """<!-- made by docs/tables.py: change the docstring of the row instead -->
 
 # Reference
@@ -42,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def reference() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *verbs(), *options(), *recipes(), *stages(), *parts()])
+    return "\n".join([HEAD, *verbs(), *options(), *recipes(), *stages(), *parts(), *settings()])
 
 
 def verbs() -> Iterator[str]:
@@ -130,6 +141,73 @@ def parts() -> Iterator[str]:
     yield "## Tasks\n\nWhat an assistant is taught and asked; the score of a task is also a reward: `--set reinforce.task=NAME`.\n"
     asked = {name: row(Knowledge(kind="python")).phrasings.test for name, row in TASKS.items()}
     yield table(("task", "what it is", "asked in the test as"), ((code(n), first(r.__doc__), span(asked[n])) for n, r in TASKS.items()))
+
+
+def settings() -> Iterator[str]:
+    """Every setting of the corpus, each group of them as a table of its own."""
+    yield "## Settings of the corpus\n"
+    yield "Changed with `--set corpus.NAME=VALUE`; the value is JSON, or text when it is not JSON, and `null` is None."
+    yield "A group that is `null` is given whole, and so is a list: `[…]` stands for each of a list, `{…}` for each value of a mapping.\n"
+    groups: list[tuple[str, type[BaseModel]]] = [("corpus", corpus_stage.Config)]
+    while groups:
+        place, kind = groups.pop(0)
+        if place != "corpus":
+            yield f"### {code(place)}\n\n{kind.__doc__}\n"
+        told = meanings(kind)
+        inner = {name: under(f"{place}.{name}", field.annotation) for name, field in kind.model_fields.items()}
+        groups[:0] = [group for found in inner.values() for group in found]
+        rows = (
+            (code(name), preset(field), meaning(told.get(name, ""), inner[name]) + choices(field.annotation))
+            for name, field in kind.model_fields.items()
+        )
+        yield table(("setting", "default", "meaning"), rows)
+
+
+def meaning(told: str, inner: Sequence[tuple[str, type[BaseModel]]]) -> str:
+    """What is said of a field, and where its own fields are."""
+    said = told or " ".join(str(kind.__doc__) for _, kind in inner)
+    return " ".join([said.replace("<", "&lt;"), *(f"Fields: {code(place)} below." for place, _ in inner)])
+
+
+def choices(annotation: Any) -> str:
+    """The words that a field may be, or the keys that a mapping may have, where they are given."""
+    if get_origin(annotation) is dict:
+        return choices(get_args(annotation)[0]).replace("One of", "Keys:")
+    return f" One of {', '.join(map(code, get_args(annotation)))}." if get_origin(annotation) is Literal else ""
+
+
+def meanings(kind: type[BaseModel]) -> Mapping[str, str]:
+    """The docstring below each field of a model that has one, on one line."""
+    (body,) = (node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef))
+    return {
+        field.target.id: " ".join(below.value.value.split())
+        for field, below in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str)
+    }
+
+
+def under(place: str, annotation: Any) -> list[tuple[str, type[BaseModel]]]:
+    """The models that may stand at a place, or in a list or mapping there."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [(place, annotation)]
+    origin = get_origin(annotation)
+    inside = {tuple: "[…]", dict: "{…}", UnionType: ""}
+    return [found for each in get_args(annotation) for found in under(place + inside[origin], each)] if origin in inside else []
+
+
+def preset(field: FieldInfo) -> str:
+    """What a field is when nothing is said, shortened when it is long."""
+    if field.is_required():
+        return "must be given"
+    if field.default_factory not in (None, dict):
+        return (inspect.getdoc(field.default_factory) or "").rstrip(".").lower()
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, BaseModel):
+        return "as below"
+    if isinstance(value, tuple) and len(value) > MOST_SHOWN:
+        return f"{len(value)}, such as {', '.join(code(each) for each in value[:2])}"
+    return code(json.dumps(value))
 
 
 def first(docstring: str | None) -> str:

@@ -7,7 +7,6 @@ import errno
 import importlib
 import inspect
 import os
-import shlex
 import signal
 import sys
 import time
@@ -63,6 +62,11 @@ VIEWS = ("chat", "serve")
 FIELDS = {"engine": "corpus.engine.kind", "chats": "sft.chats", "pairs": "prefer.pairs"}
 """Options of stages that are a shorter way to write ``--set``."""
 
+START = """\b
+Start:           scratchlm run laptop
+Your own text:   scratchlm run laptop --data FOLDER
+A quick try:     scratchlm run smoke"""
+"""The end of ``--help``; the first line keeps the others as they are."""
 OPTIONS: dict[str, Any] = {
     "recipe": Annotated[str | None, typer.Argument(help="A recipe's name, module:function, a .toml file, or the folder of a run.")],
     "set": Annotated[
@@ -79,7 +83,9 @@ OPTIONS: dict[str, Any] = {
     "engine": Annotated[
         str | None, typer.Option("--engine", metavar="NAME", help="local (small processes here) or ray (a running cluster).")
     ],
-    "explain": Annotated[str | None, typer.Option("--explain", metavar="ID", help="Tell the story of one document, by its id or locator.")],
+    "explain": Annotated[
+        str | None, typer.Option("--explain", metavar="ID", help="Tell the story of one document, by its id, locator, file or web address.")
+    ],
     "removed": Annotated[str | None, typer.Option("--removed", metavar="TEXT", help="Tell why a text is not in the corpus.")],
     "chats": Annotated[Path | None, typer.Option("--chats", metavar="FILE", help="Conversations to learn from, one JSON object per line.")],
     "pairs": Annotated[Path | None, typer.Option("--pairs", metavar="FILE", help="Preference pairs, one JSON object per line.")],
@@ -133,7 +139,7 @@ def answer(arguments: list[str]) -> int:
 def parse(arguments: list[str]) -> Any:
     """``(verb, values)`` of a command, or the exit code of one that only prints help."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, help="Build a large language model from scratch and talk to it.")
-    app.callback(invoke_without_command=True)(_root)
+    app.callback(invoke_without_command=True, epilog=START)(_root)
     for name, verb in VERBS.items():
         app.command(name, help=verb.summary, short_help=verb.summary)(_command(name))
     try:
@@ -176,19 +182,22 @@ def build(verb: str, values: Values) -> int:
 
     asked, path = _asked(values)
     given = _sources(values["from"] or [])
-    if not path.exists():
+    if new := not path.exists():
         _stages(verb, store.resolved(asked))  # a mistake must not leave an empty home behind
     home = Home(path, given)
-    with home.lock(), console.view(as_json=values["json"]) as shown:
+    with home.lock(), store.change(path, new=new) as change, console.view(as_json=values["json"]) as shown:
+        kept = store.kept(path, asked, again=values["again"], whole=verb == "run")
         recipe = store.settle(path, asked, again=values["again"], whole=verb == "run")
-        journal = Journal(written_to(path / "journal.jsonl"), shown)
+        journal = Journal(written_to(path / store.JOURNAL), shown)
         journal.event("command", argv=["scratchlm", *sys.argv[1:]], versions=machine.versions(), machine=machine.described())
+        if kept:
+            journal.event("changed_in_this_home", note=", ".join(kept))
         for name in _stages(verb, recipe):
             if STAGES[name] in given:
                 journal.event("stage", name=name, state="given", artifact=STAGES[name], path=str(given[STAGES[name]]))
-            else:
-                _stage(name, recipe, home, journal, again=values["again"])
-    console.show_end(path, next_commands(home, asked.recipe, _stages("run", recipe)), whole=verb == "run", as_json=values["json"])
+            elif _stage(name, recipe, home, journal, again=values["again"]):
+                change.stands = True
+    console.show_end(path, store.next_commands(home, asked.recipe, _stages("run", recipe)), verb=verb, as_json=values["json"])
     return 0
 
 
@@ -200,17 +209,19 @@ def _stages(verb: str, recipe: "Settings") -> list[str]:
     return has if verb == "run" else [verb]
 
 
-def _stage(verb: str, recipe: "Settings", home: "Home", journal: "Journal", *, again: bool) -> None:
-    """One stage and its two lines in the journal."""
+def _stage(verb: str, recipe: "Settings", home: "Home", journal: "Journal", *, again: bool) -> bool:
+    """One stage and its two lines in the journal; whether anything was built."""
     name, journal = STAGES[verb], journal.also(stage=verb)
+    before = None if again else home.find(name)
     if again:
-        home.forget(name)
-    before = home.find(name)
+        home.renew(name)
     journal.event("stage", name=verb, state="started")
     begun = time.monotonic()
     made = importlib.import_module(f"scratchlm.stages.{verb}").run(_config(recipe, verb), home, journal)
+    kept = before is not None and before.manifest == made.manifest
     facts = {"seconds": round(time.monotonic() - begun, 3), "artifact": name, "fingerprint": made.fingerprint, "counts": made.counts}
-    journal.event("stage", name=verb, state="finished", kept=before is not None and before.manifest == made.manifest, **facts)
+    journal.event("stage", name=verb, state="finished", kept=kept, **facts)
+    return not kept
 
 
 def view(verb: str, values: Values, own: tuple[str, ...]) -> int:
@@ -232,10 +243,14 @@ def _asked(values: Values) -> tuple[Any, Path]:
     remote = data is not None and "://" in data
     if data is not None and not remote and not Path(data).exists():
         raise UsageError(f"--data {data}: there is no such folder. Give one that holds text.")
+    if data is None and stored:
+        data = stored.asked.data  # what a home learns from is no change that --again forgets
+    elif data is not None and not remote:
+        data = str(Path(data).resolve())
     short = tuple(f"{FIELDS[option]}={_plain(values[option])}" for option in FIELDS if values.get(option) is not None)
     asked = store.Asked(
         recipe=stored.asked.recipe if stored else name,
-        data=data if remote or data is None else str(Path(data).resolve()),
+        data=data,
         sets=(*(values.get("set") or ()), *short),
         seed=values.get("seed"),
     )
@@ -260,18 +275,6 @@ def _sources(given: list[str]) -> Mapping[str, Path]:
 
 def _config(recipe: "Settings", verb: str) -> Any:
     return dict(recipe)[verb]
-
-
-def next_commands(home: "Home", recipe: str, stages: list[str]) -> list[str]:
-    """What to type next: the first stage that is not finished, or talking to the model."""
-    from scratchlm.recipes import store
-
-    target = recipe if home.path == store.home_of(store.Asked(recipe=recipe)) else str(home.path)
-    missing = [verb for verb in stages if home.find(STAGES[verb]) is None]
-    if missing:
-        return [shlex.join(["scratchlm", missing[0], target])]
-    talk = [] if "sft" in stages else ["--complete"]
-    return [shlex.join(["scratchlm", "chat", target, *talk]), shlex.join(["scratchlm", "serve", target])]
 
 
 def _list_recipes(verb: str) -> int:

@@ -8,14 +8,17 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from pydantic import Field
 
 from scratchlm import cli
 from scratchlm.core import journal as journals
 from scratchlm.core.artifact import Draft, read_artifact
 from scratchlm.core.config import Settings
-from scratchlm.core.errors import ScratchError
+from scratchlm.core.errors import ScratchError, UsageError
 from scratchlm.recipes import RECIPES, store
 from scratchlm.stages import STAGES
+
+LOOK, WHY = "look    scratchlm report {}", "why     scratchlm corpus {} --removed 'a sentence that you miss'"
 
 
 class StageConfig(Settings):
@@ -23,6 +26,7 @@ class StageConfig(Settings):
     data: str | None = None
     chats: str | None = None
     steps: int = 3
+    limits: dict[str, float] = Field(default_factory=dict)
 
 
 class TinyRecipe(Settings):
@@ -50,6 +54,9 @@ def stand_in(verb: str) -> ModuleType:
     module = ModuleType(verb)
 
     def run(config, home, journal):
+        if "few" not in (config.limits or ("few",)):
+            raise UsageError(f"{verb}.limits: no such limit. Known: few.")
+
         def make(draft: Draft) -> None:
             draft.write_json("config.json", config.model_dump())
             journal.progress(verb, 1.0, 2.0, "files", loss=2.5)
@@ -178,6 +185,14 @@ def test_a_data_folder_gives_the_home_its_name_and_the_folder_stands_for_the_rec
     assert read_artifact(home / "tokenizer", "tokenizer")
 
 
+def test_running_a_home_again_from_nothing_learns_from_the_same_folder(folder: Path, capsys):
+    (folder / "novels").mkdir()
+    scratchlm(capsys, "corpus", "mine:tiny", "--data", "novels", "--set", "corpus.steps=4")
+    scratchlm(capsys, "run", "runs/tiny-novels", "--again")
+    found = recipe_in(folder / "runs" / "tiny-novels")["corpus"]
+    assert (found["data"], found["steps"]) == (str((folder / "novels").resolve()), 3)
+
+
 def test_a_file_of_chats_is_part_of_the_recipe(folder: Path, capsys):
     scratchlm(capsys, "sft", "mine:tiny", "--chats", "chats.jsonl")
     assert recipe_in(folder / "runs" / "tiny")["sft"]["chats"] == str((folder / "chats.jsonl").resolve())
@@ -225,6 +240,7 @@ def test_an_edited_toml_file_is_noticed(folder: Path, capsys):
         (["run", "mine:nothing"], "not a Recipe"),
         (["run", "no_such_module:tiny"], "no module 'no_such_module'"),
         (["run", "absent.toml"], "absent.toml"),
+        (["report", "runs/nothing-there"], "there is no run in runs/nothing-there"),
     ],
 )
 def test_a_mistake_is_one_line_exit_2_and_leaves_nothing(folder: Path, capsys, arguments, words):
@@ -234,6 +250,53 @@ def test_a_mistake_is_one_line_exit_2_and_leaves_nothing(folder: Path, capsys, a
     assert err.count("\n") == 1
     assert words in err
     assert not (folder / "runs").exists()
+
+
+def test_a_new_home_whose_settings_a_stage_refuses_is_not_left_behind(folder: Path, capsys):
+    code, _, err = scratchlm(capsys, "corpus", "mine:tiny", "--set", "corpus.limits.fwe=3")
+    assert (code, err) == (2, "scratchlm: corpus.limits: no such limit. Known: few.\n")
+    assert not (folder / "runs" / "tiny").exists()
+
+
+@pytest.mark.parametrize("verb", ["corpus", "run"])
+def test_settings_that_a_stage_refuses_leave_the_home_as_it_was(folder: Path, capsys, verb: str):
+    scratchlm(capsys, "corpus", "mine:tiny", "--seed", "7")
+    home = folder / "runs" / "tiny"
+    before, made = (home / "recipe.json").read_bytes(), read_artifact(home / "corpus", "corpus")
+    assert scratchlm(capsys, verb, "mine:tiny", "--seed", "7", "--set", "corpus.limits.fwe=3", "--again")[0] == 2
+    assert (home / "recipe.json").read_bytes() == before
+    assert read_artifact(home / "corpus", "corpus") == made
+    assert scratchlm(capsys, "corpus", "mine:tiny")[0] == 0
+
+
+def test_what_was_built_keeps_its_recipe_when_a_later_stage_refuses(folder: Path, capsys):
+    assert scratchlm(capsys, "run", "mine:tiny", "--set", "corpus.steps=4", "--set", "sft.limits.fwe=3")[0] == 2
+    assert recipe_in(folder / "runs" / "tiny")["corpus"]["steps"] == 4
+    assert scratchlm(capsys, "sft", "mine:tiny", "--set", "sft.limits={}", "--again")[0] == 0
+    assert recipe_in(folder / "runs" / "tiny")["sft"]["limits"] == {}
+
+
+def test_a_run_begins_by_naming_what_earlier_commands_changed(folder: Path, capsys):
+    _, out, _ = scratchlm(capsys, "corpus", "mine:tiny", "--set", "corpus.limits.few=3", "--set", "corpus.steps=3", "--seed", "7")
+    assert "changed" not in out
+    _, out, _ = scratchlm(capsys, "corpus", "mine:tiny", "--set", 'corpus.chats="a"', "--again")
+    assert out.splitlines()[0] == "  changed in this home: seed=7, corpus.limits.few=3"
+    _, out, _ = scratchlm(capsys, "corpus", "mine:tiny", "--set", "corpus.limits={}", "--again")
+    assert out.splitlines()[0] == '  changed in this home: seed=7, corpus.chats="a"'
+    assert "changed" not in scratchlm(capsys, "run", "mine:tiny", "--again")[1]
+    scratchlm(capsys, "corpus", "mine:tiny", "--seed", "0")
+    assert "changed" not in scratchlm(capsys, "corpus", "mine:tiny")[1]
+
+
+def test_a_corpus_ends_by_saying_where_to_look_and_a_report_where_it_lies(folder: Path, capsys, monkeypatch):
+    _, out, _ = scratchlm(capsys, "corpus", "mine:tiny", "--home", "my runs")
+    assert out.splitlines()[-3:-1] == [LOOK.format("'my runs'"), WHY.format("'my runs'")]
+    report = sys.modules["scratchlm.stages.report"]
+    monkeypatch.setattr(
+        report, "run", lambda config, home, _: home.build("report", config, [], lambda out: out.write_text("index.html", ""))
+    )
+    _, out, _ = scratchlm(capsys, "report", "mine:tiny", "--home", "my runs")
+    assert out.splitlines()[-2] == f"report  {Path('my runs/report/index.html')}"
 
 
 def test_a_second_process_on_the_same_home_is_refused(folder: Path, capsys):
@@ -295,7 +358,10 @@ def test_help_names_every_verb_and_imports_nothing_heavy():
     program = "import sys; from scratchlm import cli\ntry: cli.main([])\nfinally: print('torch' in sys.modules, 'rich' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert all(f"  {verb} " in ended.stdout for verb in cli.VERBS)
-    assert ended.stdout.rstrip().endswith("False False")
+    shown, _, imported = ended.stdout.rstrip().rpartition("\n")
+    assert imported == "False False"
+    starts = [line.partition(":  ")[2].strip() for line in shown.rstrip().splitlines()[-3:]]
+    assert starts == ["scratchlm run laptop", "scratchlm run laptop --data FOLDER", "scratchlm run smoke"]
 
 
 def test_every_stage_is_a_verb():

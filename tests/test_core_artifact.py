@@ -183,11 +183,16 @@ def test_the_first_finished_of_several_is_found(home: Home):
     assert home.find("reinforced", "sft") is None
 
 
-def test_forgetting_removes_finished_and_partial_work(home: Home):
-    whole(home)
+def test_renewing_builds_once_from_nothing_and_removes_nothing_before(home: Home):
+    made = whole(home)
     (home.path / "words.partial").mkdir()
-    home.forget("words")
-    assert list(home.path.iterdir()) == []
+    (home.path / "words.partial" / "old").touch()
+    home.renew("words")
+    assert home.find("words") == made
+    left = []
+    home.build("words", Config(), {}, lambda draft: left.extend(file.name for file in draft.path.iterdir()))
+    assert left == ["plan.json"]
+    assert home.build("words", Config(), {}, lambda _: pytest.fail("built twice")).path == made.path
 
 
 def test_a_second_lock_on_a_home_is_refused_and_a_released_one_is_not(home: Home):

@@ -34,8 +34,25 @@ class Training(Settings):
     limit: int | None = None
 
 
+class Share(Settings):
+    weight: float = 1.0
+    epochs: float | None = None
+
+
+class Source(Settings):
+    name: str
+    shares: dict[str, Share] = Field(default_factory=dict)
+
+
 class Plan(Settings):
     pretrain: Training = Training()
+
+
+class Mixed(Settings):
+    limits: dict[str, float] = Field(default_factory=dict)
+    more: tuple[Source, ...] = ()
+    shares: dict[str, Share] = Field(default_factory=dict)
+    mix: Source | None = None
 
 
 def refusal(assignment: str) -> str:
@@ -68,6 +85,32 @@ def test_a_mapping_of_the_same_kind_changes_fields_and_of_another_kind_replaces(
     other = with_sets(Plan(), ['pretrain.optimizer={"kind": "muon", "momentum": 0.7}'])
     assert same.pretrain.optimizer == Adam(lr=0.5)
     assert other.pretrain.optimizer == Muon(momentum=0.7)
+
+
+def test_a_mapping_of_free_keys_is_replaced_and_one_of_its_keys_is_added():
+    limits = with_sets(Mixed(), ["limits.few=3", "limits.web.long=4"])
+    assert limits.limits == {"few": 3, "web.long": 4}
+    assert with_sets(limits, ['limits={"many": 5}']).limits == {"many": 5}
+    assert with_sets(limits, ["limits={}", "limits.few=6"]).limits == {"few": 6}
+    assert with_sets(with_sets(Mixed(), ['shares={"a": {}}', "shares.a.weight=2"]), ["shares={}"]).shares == {}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ('more=[{"data": 1}]', "more.0.name is not given"),
+        ('more=[{"name": "a", "data": 1}]', "more.0.data: no field 'data'. Known: name, shares."),
+        ('more=[{"name": "a", "shares": {"b": {"wieght": 2}}}]', "more.0.shares.b.wieght: no field 'wieght'. Did you mean 'weight'?"),
+        ('shares={"a": {"zzz": 2}}', "shares.a.zzz: no field 'zzz'. Known: weight, epochs."),
+        ("shares.a=1", "shares.a: 1 will not do: give a mapping of its fields, which are weight, epochs."),
+        ("more=[3]", "more.0: 3 will not do: give a mapping of its fields, which are name, shares."),
+        ("mix.name=a", "'mix' is null. Give it as a whole"),
+    ],
+)
+def test_what_is_wrong_inside_lists_and_mappings_is_told_by_the_fields_there(assignment: str, words: str):
+    with pytest.raises(UsageError) as refused:
+        with_sets(Mixed(), [assignment])
+    assert words in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_the_story_of_a_document_is_told(folder: Path, tmp_path: Path, capsys: p
     show(Home(tmp_path / "home"), explain="mail.txt")
     told = capsys.readouterr().out
     assert "kept in" in told
-    assert "pii:email: 1 places" in told
+    assert "pii:email: 1 place," in told
     assert "too_few_words" in told
     with pytest.raises(UsageError, match="--removed"):
         show(Home(tmp_path / "home"), explain="nobody.txt")
@@ -215,6 +215,65 @@ def test_a_text_that_is_not_in_the_corpus_has_its_reason(folder: Path, tmp_path:
     assert "cut there: pii:email" in capsys.readouterr().out
     show(Home(tmp_path / "home"), removed="never written anywhere")
     assert "No document" in capsys.readouterr().out
+
+
+def test_a_text_is_found_though_it_is_broken_into_lines_or_written_otherwise(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (folder / "mail.txt").write_text(story(40) + "\nHe undid the\nrope from\u00a0the Tree (jane.doe@example.org) and ÄHNLICH.\n")
+    built(tmp_path / "home", data=str(folder))
+    show(Home(tmp_path / "home"), removed="  he undid  the rope FROM the tree (jane.doe@example.org) and ähnlich.")
+    assert "cut there: pii:email" in capsys.readouterr().out
+    show(Home(tmp_path / "home"), removed="he undid the rope from the tree")
+    told = capsys.readouterr().out
+    assert "mail.txt" in told
+    assert "kept in" in told
+    assert "cut there" not in told
+    for nothing in ("", " \n"):
+        with pytest.raises(UsageError, match="--removed: give some words of the text that you miss"):
+            show(Home(tmp_path / "home"), removed=nothing)
+
+
+def test_a_text_that_is_not_found_may_stand_in_what_could_not_be_read(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "posts.jsonl").write_text(json.dumps({"text": story(50)}) + "\n{ a torn Line of\tours\n")
+    made = built(tmp_path / "home", data=str(folder))
+    unread = pq.read_table(made.path / "dropped" / "unread.parquet").num_rows
+    assert unread == 2
+    show(Home(tmp_path / "home"), removed="never written anywhere")
+    assert f"2 records could not be read, listed in {made.path}/dropped/unread.parquet." in capsys.readouterr().out
+    show(Home(tmp_path / "home"), removed="a torn line of ours")
+    told = capsys.readouterr().out
+    assert "No document" in told
+    assert "posts.jsonl#" in told
+    assert "not read: " in told
+
+
+def test_a_file_of_several_documents_and_one_that_was_not_read_are_explained(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows = [{"text": story(50 + n), "url": f"https://example.org/{n % 2}"} for n in range(3)]
+    (folder / "posts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:2]))
+    (folder / "many.jsonl").write_text("".join(json.dumps({"text": story(60 + n)}) + "\n" for n in range(12)))
+    (folder / "one.jsonl").write_text(json.dumps({"text": story(90)}) + "\n")
+    told = verdicts(built(tmp_path / "home", data=str(folder)))
+
+    def explained(name: str) -> str:
+        show(Home(tmp_path / "home"), explain=name)
+        return capsys.readouterr().out
+
+    (one,) = [name for name in told if name.startswith("one.jsonl")]
+    assert explained("one.jsonl").startswith(one)
+    assert "not read: " in explained("junk.txt")
+    assert explained("https://example.org/1").startswith("posts.jsonl#")
+    assert explained(told["story05.txt"]["doc_id"][:12]).startswith("story05.txt")
+    posts = sorted(name for name in told if name.startswith("posts.jsonl"))
+    with pytest.raises(UsageError, match=f"posts.jsonl was read as 2 documents: {', '.join(posts)}. Name one."):
+        explained("posts.jsonl")
+    many = sorted((name for name in told if name.startswith("many.jsonl")), key=lambda name: (len(name), name))
+    with pytest.raises(UsageError, match=f"many.jsonl was read as 12 documents: {many[0]}, {many[1]} … {many[-1]}. Name one."):
+        explained("many.jsonl")
+    with pytest.raises(UsageError, match=r"no document .* Did you mean 'story05.txt'"):
+        explained("Story05.tx")
 
 
 def test_a_folder_with_too_little_says_what_became_of_it(tmp_path: Path):

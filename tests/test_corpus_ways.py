@@ -95,11 +95,21 @@ def test_columns_of_a_table_are_named_for_ours(tmp_path: Path):
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path):
     (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "a.jsonl").write_text('{"text": "one"}')
+    (tmp_path / "texts" / "a.jsonl").write_text('{"note": "one"}')
     (tmp_path / "texts" / "b.txt").write_text(village.write(tmp_path / "v", chapters=1).joinpath("chapter00.md").read_text() * 3)
     art = built(tmp_path / "home", data=str(tmp_path / "texts"), columns={"text": "body"})
     (refused,) = pq.read_table(art.path / "dropped" / "unread.parquet").to_pylist()
-    assert "no column 'body' that holds text (columns: text)" in refused["reason"]
+    assert "no column 'body', 'text' or 'content' that holds text (columns: note)" in refused["reason"]
+
+
+def test_a_table_without_the_named_column_is_read_by_the_usual_one(tmp_path: Path):
+    (tmp_path / "texts").mkdir()
+    for name, column in (("a.jsonl", "body"), ("b.jsonl", "content")):
+        rows = [{column: f"Row {n} of {name} tells of the {n * 7} ships that sailed.", "title": f"{n}"} for n in range(30)]
+        (tmp_path / "texts" / name).write_text("\n".join(map(json.dumps, rows)))
+    found = documents(built(tmp_path / "home", data=str(tmp_path / "texts"), columns={"text": "body"}, copies={"near": None}))
+    assert Counter(str(d.facts["locator"]).partition("#")[0] for d in found) == {"a.jsonl": 30, "b.jsonl": 30}
+    assert {d.facts["title"] for d in found} == {str(n) for n in range(30)}
 
 
 # The web
@@ -318,3 +328,13 @@ def test_a_large_file_is_many_units_and_the_same_documents(tmp_path: Path, monke
     told = [[(d.id, d.facts["locator"], d.text) for d in documents(art)] for art in (whole, parted)]
     assert told[0] == told[1]
     assert len(told[0]) == 800
+
+
+def test_what_was_dropped_is_told_in_a_line():
+    rules = [{"rule": f"rule_{n}", "first": n} for n in range(9)]
+    dropped = {"read: unreadable": [{"locator": "a.jsonl#1", "reason": "no column 'text' or 'content' that holds text (columns: body)"}]}
+    told = corpus.lost({"rules": rules, "dropped": dropped})
+    assert told.startswith(
+        "8 × rule 8, 7 × rule 7, 6 × rule 6, 5 × rule 5, 4 × rule 4, 3 × rule 3 and 3 more; such as a.jsonl#1: no column"
+    )
+    assert corpus.lost({"rules": [], "dropped": {}}) == ""

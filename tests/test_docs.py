@@ -19,6 +19,8 @@ from stand_in import Echo
 from test_serve_client import serving
 
 from scratchlm import cli
+from scratchlm.corpus.gathering import Extra
+from scratchlm.corpus.mix import Share
 from scratchlm.evals.knowledge import Knowledge
 from scratchlm.evals.tasks import TASKS
 from scratchlm.model.architectures import ARCHITECTURES
@@ -27,7 +29,9 @@ from scratchlm.recipes import RECIPES, store
 from scratchlm.recipes.recipe import Recipe
 from scratchlm.rules.filters import RULES
 from scratchlm.stages import STAGES
+from scratchlm.stages.corpus import Config as Corpus
 from scratchlm.tokenizer.store import TOKENIZERS
+from scratchlm.web.crawl_config import CrawlConfig
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guide"
@@ -120,6 +124,13 @@ def test_a_stale_reference_fails_the_check(tmp_path: Path, monkeypatch: pytest.M
 def test_every_row_of_every_table_is_in_the_reference():
     page = (GUIDE / "reference.md").read_text(encoding="utf-8")
     assert [row for table in TABLES for row in table if f"| `{row}` |" not in page] == []
+
+
+def test_every_setting_of_the_corpus_is_in_the_reference_with_its_meaning():
+    page = (GUIDE / "reference.md").read_text(encoding="utf-8").partition("## Settings of the corpus")[2]
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?) \|$", page, re.MULTILINE)
+    assert {name for name, _, _ in rows} >= {*Corpus.model_fields, *Extra.model_fields, *CrawlConfig.model_fields, *Share.model_fields}
+    assert [name for name, _, meaning in rows if not meaning] == []
 
 
 @pytest.mark.parametrize(("where", "words"), words_of("scratchlm"))

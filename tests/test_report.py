@@ -19,7 +19,7 @@ from scratchlm.core import journal as journals
 from scratchlm.core.artifact import Draft, Home
 from scratchlm.core.config import Settings
 from scratchlm.core.journal import Journal, written_to
-from scratchlm.report import console, figures, gather, histogram, page, scores, words
+from scratchlm.report import console, figures, funnel, gather, histogram, page, scores, words
 from scratchlm.report.tensorboard import tensorboard_view
 from scratchlm.stages import STAGES, report
 
@@ -63,13 +63,19 @@ FUNNEL = {
     ],
     "near": {
         "too_few_words": [
-            {"locator": "a", "profile": "web", "value": 51.0, "threshold": 50.0, "dropped": False, "excerpt": HOSTILE},
-            {"locator": "b", "profile": "web", "value": 49.0, "threshold": 50.0, "dropped": True, "excerpt": "cut"},
-        ]
+            {"doc_id": "a", "locator": "a", "profile": "web", "value": 51.0, "threshold": 50.0, "dropped": False, "excerpt": HOSTILE},
+            {"doc_id": "b", "locator": "b", "profile": "web", "value": 49.0, "threshold": 50.0, "dropped": True, "excerpt": "cut"},
+        ],
+        "near copy": [{"doc_id": "c", "locator": "c", "profile": "web", "value": 0.9, "threshold": 0.8, "dropped": True}],
     },
-    "dropped": {"filter: too_few_words": [{"locator": "os.path.too_few_words1", "reason": "1 words, fewer than 50", "excerpt": HOSTILE}]},
+    "dropped": {
+        "filter: too_few_words": [
+            {"doc_id": "1", "locator": "os.path.too_few_words1", "reason": "1 words, fewer than 50", "excerpt": HOSTILE}
+        ],
+        "exact: exact copy": [{"doc_id": "d", "locator": "d", "reason": "says the same", "dup_of": "a", "excerpt": "a wo" * 75}],
+    },
     "hosts": [{"host": "os", "documents": 9, "dropped": 4, "rule": "too_few_words"}],
-    "clusters": {"sizes": {"2": 3}, "largest": [{"locator": "os", "copies": 1, "excerpt": HOSTILE}]},
+    "clusters": {"sizes": {"2": 3, "5": 1}, "largest": [{"locator": "os", "copies": 1, "excerpt": HOSTILE}]},
     "edits": [{"op": "pii:email", "source": "python", "documents": 1, "places": 2, "characters": 20}],
     "private": {
         "email": {"precision": 1.0, "precision_interval": [0.9, 1.0], "recall": 1.0, "recall_interval": [0.9, 1.0], "n_positive": 40,
@@ -77,6 +83,9 @@ FUNNEL = {
     },
     "coverage": [{"set": "addition", "items": 1000, "findable": 20, "found": 4, "documents": 5, "removed": 3, "gone": 2, "cut": 0}],
 }  # fmt: skip
+
+
+ASKED = {"recipe": "laptop", "data": None, "sets": [], "seed": 3}
 
 
 def corpus(out: Draft) -> None:
@@ -97,6 +106,9 @@ def corpus(out: Draft) -> None:
             for n in range(count)
         ]  # fmt: skip
         pq.write_table(pa.Table.from_pylist(rows), out.path / "dropped" / f"{stage}.parquet")
+    twins = {"a": None, "b": None, "c": "b", "d": "a"}
+    rows = [{"doc_id": name, "locator": f"the {name}", "dup_of": twin} for name, twin in twins.items()]
+    pq.write_table(pa.Table.from_pylist(rows), out.path / "verdicts.parquet")
     out.write_json("report.json", FUNNEL)
 
 
@@ -167,7 +179,9 @@ MAKERS = {"corpus": corpus, "tokenizer": tokenizer, "scores": results} | {
 def made_home(path: Path, *names: str) -> Home:
     home = Home(path)
     journal = Journal(written_to(path / "journal.jsonl"))
-    path.joinpath("recipe.json").write_text(json.dumps({"asked": {}, "recipe": {"name": "laptop", "seed": 0, "corpus": {"data": HOSTILE}}}))
+    path.joinpath("recipe.json").write_text(
+        json.dumps({"asked": ASKED, "recipe": {"name": "laptop", "seed": 0, "corpus": {"data": HOSTILE}}})
+    )
     versions = {"scratchlm": "0.1.0", "python": "3.11.7", "torch": "2.13.0"}
     journal.event("command", argv=["scratchlm", "run", "laptop"], versions=versions, machine="Linux x86_64, 2 processors")
     for place, (verb, name) in enumerate(OTHERS.items()):
@@ -283,6 +297,27 @@ def test_copies_test_items_private_values_and_the_mix_are_told(shown: str):
     assert "it, fr, de and 1 more" in seen
 
 
+def test_a_copy_names_the_document_that_is_kept_for_it(shown: str):
+    assert "c – 0.9, limit 0.8 (web) · left in favour of the b" in cells(shown)
+    assert "d – says the same · left in favour of the a" in cells(shown)
+    assert cells(shown).count("left in favour of") == 2
+
+
+def test_the_funnel_reads_well(shown: str):
+    seen = cells(shown)
+    assert "3 texts came twice, 1 came 5 times. " in seen
+    assert "places characters fewer" in cells(shown.replace("</th>", " </th>"))
+    assert seen.count("a limit counts only for the kind that stands beside it.") == 2
+    assert funnel.came({"2": 1}) == "1 text came twice."
+    assert funnel.came({"3": 1000, "4": 2}) == "1,000 texts came 3 times, 2 came 4 times."
+
+
+def test_an_excerpt_that_was_cut_off_says_so(shown: str):
+    assert "a wo" * 75 + "…" in cells(shown)
+    assert funnel.begun("All of it.\n\n\nReally") == "All of it.\nReally"
+    assert funnel.begun("a part that was cut before a long ") == "a part that was cut before a long…"
+
+
 def test_rates_are_those_of_what_was_done_in_one_run(tmp_path: Path):
     made = made_home(tmp_path, "corpus")
     step = {"units": 9, "made": 2, "seconds": 4.0, "peak_bytes": 10**8, "documents": 100, "read_bytes": 6_000_000, "skipped": 1}
@@ -299,6 +334,7 @@ def test_a_histogram_marks_every_limit_on_its_axis():
     assert svg.count(histogram.REFUSED) == 62
     assert histogram.ticks(told) == [10, 20, 30, 40, 50, 60]
     assert "3 lie below" in svg
+    assert "value · 1 lies below · 2 lie above" in histogram.drawn(told | {"below": 1, "above": 2}, [])
 
 
 def test_names_of_marks_do_not_cover_each_other():
@@ -355,6 +391,14 @@ def test_committed_evidence_stands_beside_the_runs_own_numbers(tmp_path: Path, m
     seen = visible(page.render(made_home(tmp_path / "run", "scores"), OTHERS))
     assert "Measured 2026-10-01 on two cores" in seen
     assert "0.812" in seen
+
+
+@pytest.mark.parametrize("other", [{"recipe": "smoke"}, {"data": "/texts"}, {"sets": ["pretrain.tokens=9"]}])
+def test_evidence_of_another_recipe_is_not_shown(tmp_path: Path, other: dict):
+    made = made_home(tmp_path / "run", "scores")
+    assert "with several seeds" in page.render(made, OTHERS)
+    made.path.joinpath("recipe.json").write_text(json.dumps({"asked": ASKED | other, "recipe": {}}))
+    assert "with several seeds" not in page.render(made, OTHERS)
 
 
 def test_the_time_of_a_stage_counts_the_attempts_that_were_killed():

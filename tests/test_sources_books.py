@@ -174,3 +174,10 @@ def test_no_markup_breaks_the_reader_of_a_book(sample: tuple[str, bytes]):
 @hypothesis.given(damaged())
 def test_no_markup_breaks_the_reader_of_a_book_for_long(sample: tuple[str, bytes]):
     check(*sample)
+
+
+def test_a_comment_before_the_text_of_a_letter_costs_nothing():
+    body = made.paragraph("After a comment.")
+    part = f"<!-- made by hand --><w:document {made.W}><w:body>{body}</w:body></w:document>"
+    data = made.zipped({"[Content_Types].xml": "<Types/>", "word/document.xml": part})
+    assert texts(read("a.docx", data)) == ["After a comment."]

@@ -817,3 +817,11 @@ def test_threads_of_a_real_site_are_what_its_rows_say(real_data: Path):
         marks.update(part["kind"] for part in json.loads(str(document.facts["structure"])))
         marks.subtract({"list": len(re.findall("<[uo]l[ >]", bodies)), "code": bodies.count("<pre>")})
     assert (count, answered > 50, marks["list"], marks["code"]) == (415, True, 0, 0)
+
+
+@pytest.mark.parametrize("declared", ["tf-8", "iso-8859-1", "utf-16"])
+def test_what_a_dump_declares_of_its_encoding_is_not_believed(declared: str):
+    data = posts('<row Id="1" PostTypeId="1" Score="2" Title="Ünder" Body="&lt;p&gt;Ünder way at last.&lt;/p&gt;" />')
+    data = f'<?xml version="1.0" encoding="{declared}"?>\n'.encode() + data[data.index(b"<posts") :]
+    (document,) = documents(read(stackexchange.read, data, "Posts.xml"))
+    assert "Ünder way" in document.text

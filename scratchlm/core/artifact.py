@@ -25,6 +25,7 @@ from scratchlm.core.errors import ArtifactError, UsageError
 FORMAT = 1
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
+LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
 """Directory of a draft that is no part of the artifact; it goes when the artifact is whole, not before."""
 LOGS = (".jsonl", ".tfevents", "decisions.json")
@@ -108,6 +109,7 @@ class Home:
         self.path = path
         self._sources = dict(sources or {})
         """Artifacts taken from elsewhere (``--from NAME=DIR``)."""
+        self._anew: set[str] = set()
 
     def open(self, name: str) -> Artifact:
         """A finished artifact by name; ArtifactError says which verb makes it."""
@@ -135,14 +137,20 @@ class Home:
         prints = dict(inputs) if isinstance(inputs, Mapping) else {made.name: made.fingerprint for made in inputs}
         plan = {"kind": name, "format": FORMAT, "config": binding(config), "inputs": prints}
         final = self.path / name
+        if name in self._anew:
+            self._forget(name)
         if (made := read_artifact(final, name)) and _plan_of(made.manifest) == plan:
             return made
         draft = Draft(_partial(final, plan))
         make(draft)
         return _finish(draft, final, plan)
 
-    def forget(self, name: str) -> None:
-        """Remove a finished or partial artifact so that the next build starts from nothing."""
+    def renew(self, name: str) -> None:
+        """Let the next build of ``name`` start from nothing; what is there stays until then, for its settings may yet be refused."""
+        self._anew.add(name)
+
+    def _forget(self, name: str) -> None:
+        self._anew.discard(name)
         for path in (self.path / name, _partial_path(self.path / name)):
             if path.exists():
                 shutil.rmtree(path)
@@ -151,7 +159,7 @@ class Home:
     def lock(self) -> Iterator[None]:
         """Hold the home for this process; UsageError when another one does."""
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
+        lock = filelock.FileLock(self.path / LOCK, timeout=0)
         try:
             lock.acquire()
         except filelock.Timeout:

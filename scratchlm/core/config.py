@@ -5,7 +5,8 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -49,8 +50,8 @@ def from_plain(kind: type[S], plain: Mapping[str, Any], where: str) -> S:
 def with_sets(settings: S, assignments: Iterable[str], where: str = "--set") -> S:
     """``settings`` with each ``path.to.field=value`` applied; the value is JSON, or text when it is not JSON.
 
-    A mapping given to a field that is one of several kinds (a model, an optimizer) replaces it whole when it names another
-    ``kind``, and otherwise changes only the fields it names.
+    A mapping given to settings changes only the fields it names, unless they are of several kinds (a model, an optimizer) and it
+    names another ``kind``. A mapping given to a field whose keys the user chooses (limits by rule) replaces it whole.
     """
     plain = to_plain(settings)
     for assignment in assignments:
@@ -61,7 +62,7 @@ def with_sets(settings: S, assignments: Iterable[str], where: str = "--set") -> 
         names = _names(type(settings), path.strip().split("."))
         if _is_open(type(settings), names):
             _parent(plain, names).setdefault(names[-1], None)
-        _assign(plain, names, value, f"{where} {path.strip()}")
+        _assign(plain, names, value, f"{where} {path.strip()}", whole=_is_mapping(_at(type(settings), names)))
         if isinstance(value, dict):  # filled with the defaults of its kind, so that a later assignment finds its fields
             plain = to_plain(from_plain(type(settings), plain, where))
     return from_plain(type(settings), plain, where)
@@ -89,9 +90,11 @@ def _value(text: str) -> Any:
         return text
 
 
-def _assign(plain: dict[str, Any], path: list[str], value: Any, where: str) -> None:
+def _assign(plain: dict[str, Any], path: list[str], value: Any, where: str, *, whole: bool) -> None:
     here: Any = plain
     for depth, name in enumerate(path):
+        if here is None:
+            raise UsageError(f"{where}: '{'.'.join(path[:depth])}' is null. Give it as a whole, a mapping of its fields.")
         if not isinstance(here, dict):
             raise UsageError(f"{where}: '{'.'.join(path[:depth])}' is a plain value and has no field '{name}'.")
         if name not in here:
@@ -100,35 +103,25 @@ def _assign(plain: dict[str, Any], path: list[str], value: Any, where: str) -> N
             here = here[name]
     old = here[path[-1]]
     same_kind = isinstance(old, dict) and isinstance(value, dict) and value.get("kind", old.get("kind")) == old.get("kind")
-    here[path[-1]] = old | value if same_kind else value
+    here[path[-1]] = old | value if same_kind and not whole else value
 
 
 def _names(kind: type[BaseModel], path: list[str]) -> list[str]:
     """The path with all that follows a mapping to plain values as one key, for keys may hold dots."""
-    mapping = _mapping(kind, path)
-    return path if mapping is None or _models(get_args(mapping[1])) else [*path[: mapping[0] + 1], ".".join(path[mapping[0] + 1 :])]
+    depth = _mapping(kind, path)
+    if depth is None or any(map(_is_model, _within(_at(kind, path[: depth + 1]), ""))):
+        return path
+    return [*path[: depth + 1], ".".join(path[depth + 1 :])]
 
 
 def _is_open(kind: type[BaseModel], path: list[str]) -> bool:
     """Whether the last name of a path stands in a mapping whose keys the user chooses, such as limits by rule."""
-    mapping = _mapping(kind, path)
-    return mapping is not None and mapping[0] == len(path) - 2
+    return _mapping(kind, path) == len(path) - 2
 
 
-def _mapping(kind: type[BaseModel], path: list[str]) -> tuple[int, Any] | None:
-    """The place in a path of the first name that is a mapping, and its type."""
-    for depth, name in enumerate(path[:-1]):
-        annotation = kind.model_fields[name].annotation if name in kind.model_fields else None
-        if get_origin(annotation) is dict:
-            return depth, annotation
-        if not (inner := _models((annotation, *get_args(annotation)))):
-            return None
-        kind = inner[0]
-    return None
-
-
-def _models(types: Iterable[Any]) -> list[type[BaseModel]]:
-    return [each for each in types if isinstance(each, type) and issubclass(each, BaseModel)]
+def _mapping(kind: type[BaseModel], path: list[str]) -> int | None:
+    """The place in a path of the first name but the last that is a mapping."""
+    return next((depth for depth in range(len(path) - 1) if _is_mapping(_at(kind, path[: depth + 1]))), None)
 
 
 def _parent(plain: dict[str, Any], path: list[str]) -> dict[str, Any]:
@@ -143,25 +136,52 @@ def _sentence(kind: type[BaseModel], error: ValidationError, where: str) -> str:
     parts = [str(part) for part in first["loc"]]
     place = ".".join(parts) or kind.__name__
     if first["type"] == "extra_forbidden":
-        return f"{where}: {place}: no field '{parts[-1]}'.{nearest(parts[-1], _fields_beside(kind, parts))}"
+        return f"{where}: {place}: no field '{parts[-1]}'.{nearest(parts[-1], _fields(_at(kind, parts[:-1])))}"
     if first["type"] == "missing":
         return f"{where}: {place} is not given. Add it."
+    if first["type"] in ("model_type", "model_attributes_type") and (names := _fields(_at(kind, parts))):
+        return f"{where}: {place}: {first['input']!r} will not do: give a mapping of its fields, which are {', '.join(names)}."
     return f"{where}: {place}: {first['input']!r} will not do: {first['msg'].removeprefix('Value error, ')}."
 
 
-def _fields_beside(kind: type[BaseModel], parts: list[str]) -> list[str]:
-    """Names of the fields that could have stood where the unknown one does."""
-    known: dict[str, Any] = dict(kind.model_fields)
-    for part in parts[:-1]:
-        options = _models_in(known[part].annotation) if part in known else [m for m in [known.get("__kinds__", {}).get(part)] if m]
-        if not options:
-            return list(kind.model_fields)
-        known = {name: field for option in options for name, field in option.model_fields.items()}
-        known["__kinds__"] = {str(o.model_fields["kind"].default): o for o in options if "kind" in o.model_fields}
-    return [name for name in known if name != "__kinds__"]
+def _at(kind: type[BaseModel], path: Iterable[str]) -> list[Any]:
+    """The types that may stand at a path of names, keys, places in lists and kinds; none where nothing may."""
+    types: list[Any] = [kind]
+    for part in path:
+        types = _within(types, part)
+    return types
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]
+def _within(types: Iterable[Any], part: str) -> list[Any]:
+    """The types that may stand under one part of a path in values of ``types``."""
+    found = []
+    for each in types:
+        if _is_model(each):
+            if part in each.model_fields:
+                found += _options(each.model_fields[part].annotation)
+            elif "kind" in each.model_fields and part == str(each.model_fields["kind"].default):
+                found.append(each)  # where a value may be of several kinds, pydantic names the one it was checked as
+        elif get_origin(each) in (dict, list, tuple):
+            found += _options(get_args(each)[get_origin(each) is dict])
+    return found
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The types of a union, or the one type that it is."""
+    if get_origin(annotation) is Annotated:
+        return _options(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [option for each in get_args(annotation) for option in _options(each)]
+    return [annotation]
+
+
+def _fields(types: Iterable[Any]) -> list[str]:
+    return list(dict.fromkeys(name for each in types if _is_model(each) for name in each.model_fields))
+
+
+def _is_mapping(types: Iterable[Any]) -> bool:
+    return any(get_origin(each) is dict for each in types)
+
+
+def _is_model(each: Any) -> bool:
+    return isinstance(each, type) and issubclass(each, BaseModel)

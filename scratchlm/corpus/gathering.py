@@ -32,6 +32,7 @@ class Extra(Settings):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,60}$")
     """What its documents are booked under."""
     folder: str | None = None
+    """Of files of any kind, here or in a store."""
     crawl: CrawlConfig | None = None
     dataset: str | None = None
     """A row of DATASETS; it is downloaded once."""

@@ -8,6 +8,7 @@ is that of another hash, of seed, document and copy: files are shuffled by sendi
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,11 +31,16 @@ class Share(Settings):
     """What is wanted of one source."""
 
     weight: float = Field(default=1.0, ge=0.0)
-    """Its share relative to others of the same size; 0 leaves it out."""
+    """How often a character of it is seen for each time that one of a source of weight 1 is; 0 leaves it out."""
     epochs: float | None = Field(default=None, ge=0.0)
     """How often it is seen, whatever the others and the limit of all; None: as its weight says."""
     most_epochs: float | None = Field(default=None, gt=0.0)
     """Its own limit; None: that of all."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_number_is_a_weight(cls, value: Any) -> Any:
+        return {"weight": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> "Share":
@@ -47,7 +53,7 @@ class MixConfig(Settings):
     """How sources are mixed."""
 
     sources: dict[str, Share] = Field(default_factory=dict)
-    """By name; a source that is not named has weight 1."""
+    """By name; a number alone is a weight, and a source that is not named has weight 1."""
     temperature: float = Field(default=1.0, ge=1.0, allow_inf_nan=False)
     """1: sources count by their size; the higher, the more they count the same."""
     total: int | None = Field(default=None, gt=0)

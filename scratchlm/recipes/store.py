@@ -6,18 +6,23 @@ import importlib.util
 import json
 import os
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scratchlm.core.artifact import write_atomically
+from scratchlm.core.artifact import LOCK, Home, write_atomically
 from scratchlm.core.config import Settings, binding, from_plain, nearest, read_toml, to_plain, with_sets
 from scratchlm.core.errors import ArtifactError, UsageError
 from scratchlm.recipes import RECIPES
 from scratchlm.stages import STAGES
 
 FILE = "recipe.json"
+JOURNAL = "journal.jsonl"
 
 
 class Asked(Settings):
@@ -46,6 +51,8 @@ def load(name: str) -> Settings:
         module, _, function = name.partition(":")
         sys.path.insert(0, os.getcwd())  # the console script, unlike `python -m`, does not look in the user's folder
         return _called(module, function)
+    if "/" in name or os.sep in name:
+        raise UsageError(f"there is no run in {name}. Give the folder of one; `scratchlm run RECIPE` makes runs/RECIPE.")
     if name not in RECIPES:
         raise UsageError(f"{name}: no such recipe.{nearest(name, RECIPES)} Your own: module:function, or a .toml file.")
     return _called(RECIPES[name], name)
@@ -109,6 +116,69 @@ def settle(home: Path, asked: Asked, *, again: bool = False, whole: bool = False
     return recipe
 
 
+@dataclass
+class Change:
+    """What a command does to a home."""
+
+    stands: bool = False
+    """Whether something was built by its settings, so that they stay whatever comes."""
+
+
+@contextmanager
+def change(home: Path, *, new: bool) -> Iterator[Change]:
+    """A command in ``home``, which is locked: when it is refused (UsageError) before anything is built, the home is as it was.
+
+    A ``new`` home goes, unless it holds more than its recipe and its journal.
+    """
+    file, made = home / FILE, Change()
+    before = file.read_bytes() if file.exists() else None
+    try:
+        yield made
+    except UsageError:
+        if not made.stands:
+            _put_back(file, before)
+            if new and {each.name for each in home.iterdir()} <= {JOURNAL, LOCK}:
+                with suppress(PermissionError):  # Windows keeps a lock that is held
+                    shutil.rmtree(home)
+        raise
+
+
+def _put_back(file: Path, before: bytes | None) -> None:
+    if before is None:
+        file.unlink(missing_ok=True)
+    elif file.read_bytes() != before:
+        write_atomically(file, before)
+
+
+def kept(home: Path, asked: Asked, *, again: bool = False, whole: bool = False) -> list[str]:
+    """``path=value`` of each field that earlier commands changed in ``home``: what is neither the recipe's own nor asked for now."""
+    stored = stored_in(home)
+    if stored is None or stored.asked.recipe != asked.recipe or (again and whole):
+        return []
+    merged = _merged(stored.asked, asked)
+    own = dict(_leaves(to_plain(resolved(Asked(recipe=merged.recipe, data=merged.data, seed=merged.seed)))))
+    now = tuple(f"{_path_of(each)}." for each in asked.sets)
+    found = {path: value for path, value in _leaves(to_plain(resolved(merged))) if own.get(path, ...) != value}
+    if asked.seed is None and stored.asked.seed not in (None, dict(load(asked.recipe))["seed"]):
+        found = {"seed": stored.asked.seed} | found
+    return [f"{path}={_typed(value)}" for path, value in found.items() if not f"{path}.".startswith(now)]
+
+
+def _typed(value: Any) -> str:
+    """A value as a user would type it: 300, not 300.0."""
+    return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value, ensure_ascii=False)
+
+
+def next_commands(home: Home, recipe: str, stages: list[str]) -> list[str]:
+    """What to type next: the first stage that is not finished, or talking to the model."""
+    target = recipe if home.path == home_of(Asked(recipe=recipe)) else str(home.path)
+    missing = [verb for verb in stages if home.find(STAGES[verb]) is None]
+    if missing:
+        return [shlex.join(["scratchlm", missing[0], target])]
+    talk = [] if "sft" in stages else ["--complete"]
+    return [shlex.join(["scratchlm", "chat", target, *talk]), shlex.join(["scratchlm", "serve", target])]
+
+
 def _binding(plain: dict[str, Any], kind: type[Settings]) -> dict[str, Any]:
     """What of a stored recipe decides its results; all of it when this version cannot read it."""
     try:
@@ -159,7 +229,7 @@ def _from_toml(path: Path) -> Settings:
 
 def _assignments(plain: Mapping[str, Any], before: str = "") -> Iterator[str]:
     for name, value in plain.items():
-        if isinstance(value, Mapping) and "kind" not in value:
+        if isinstance(value, Mapping) and value and "kind" not in value:
             yield from _assignments(value, f"{before}{name}.")
         else:
             yield f"{before}{name}={json.dumps(value, default=str)}"

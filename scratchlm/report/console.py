@@ -1,6 +1,7 @@
 """The journal in a terminal: a line per stage, a live bar with its ETA; plain lines where no terminal is."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -139,9 +140,9 @@ def _stage_line(event: Event) -> str:
     return f"{name}: {told}" + (f"  ({', '.join(counts)})" if counts else "")
 
 
-def show_end(home: Path, commands: list[str], *, whole: bool, as_json: bool) -> None:
-    """What a command ends with: for a whole run the results table, for every stage the next command."""
-    table = scores.read(home / "scores" / "scores.json") if whole else None
+def show_end(home: Path, commands: list[str], *, verb: str, as_json: bool) -> None:
+    """What a command ends with: for a whole run the results table, for some where to look, for every stage the next command."""
+    table = scores.read(home / "scores" / "scores.json") if verb == "run" else None
     page = home / "report" / "index.html"
     if as_json:
         json_view({"event": "end", "next": commands, "results": table.plain if table else None})
@@ -149,8 +150,12 @@ def show_end(home: Path, commands: list[str], *, whole: bool, as_json: bool) -> 
     console = Console(highlight=False)
     if table:
         console.print(results(table))
-    if whole and page.exists():
+    if verb in ("run", "report") and page.exists():
         console.print(f"report  {escape(str(page))}", soft_wrap=True)
+    if verb == "corpus":
+        run = escape(shlex.quote(str(home)))
+        console.print(f"look    scratchlm report {run}", soft_wrap=True)
+        console.print(f"why     scratchlm corpus {run} --removed 'a sentence that you miss'", soft_wrap=True)
     for position, command in enumerate(commands):
         console.print(f"{'next  ' if position == 0 else '      '}  {escape(command)}", soft_wrap=True)
 

@@ -1,13 +1,19 @@
 """The corpus section of the page: what came in, what each rule took, and how near the limits documents lie."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from scratchlm.core import journal as journals
 from scratchlm.core.artifact import Artifact, Home
 from scratchlm.report import histogram
 from scratchlm.report.gather import plain
+from scratchlm.sources.found import EXCERPT
 
 STAGES = {
     "read": "could not be read",
@@ -36,6 +42,7 @@ NEAREST = 5
 def funnel(home: Home, corpus: Artifact) -> dict[str, Any]:
     """Every fact that the section shows."""
     told = plain(corpus.path / "report.json")
+    favour(corpus, [each for examples in (*told["near"].values(), *told["dropped"].values()) for each in examples])
     return {
         "mix": None,
         **told,
@@ -46,8 +53,37 @@ def funnel(home: Home, corpus: Artifact) -> dict[str, Any]:
         "sides": {rule: sides(found) for rule, found in told["near"].items()},
         "by_source": by_source(told["sources"]),
         "kinds": kinds(told["edits"]),
+        "came": came(told["clusters"]["sizes"]),
         "costs": costs(home),
     }
+
+
+def favour(corpus: Artifact, examples: Sequence[dict[str, Any]]) -> None:
+    """Tell each example that left as a copy which document it left in favour of, by its locator."""
+    verdicts = ds.dataset(corpus.path / "verdicts.parquet")
+
+    def of(column: str, ids: set[str]) -> dict[str, Any]:
+        table = verdicts.to_table(["doc_id", column], filter=pc.field("doc_id").isin(pa.array(sorted(ids), pa.string())))
+        return dict(zip(table["doc_id"].to_pylist(), table[column].to_pylist(), strict=True))
+
+    twins = of("dup_of", {each["doc_id"] for each in examples})
+    locators = of("locator", {twin for twin in twins.values() if twin})
+    for each in examples:
+        if twin := twins.get(each["doc_id"]):
+            each["favoured"] = locators[twin]
+
+
+def begun(excerpt: str) -> str:
+    """How a text begins, without empty lines; "…" follows where it was cut off, which is at ``EXCERPT`` characters or behind a blank."""
+    shown = re.sub("\n{2,}", "\n", excerpt.rstrip())
+    return shown + "…" if len(excerpt) >= EXCERPT or excerpt[-1:].isspace() else shown
+
+
+def came(sizes: Mapping[str, int]) -> str:
+    """How many texts came how often, as a sentence."""
+    said = [f"{count:,} came {'twice' if size == '2' else f'{size} times'}" for size, count in sizes.items()]
+    first = next(iter(sizes.values()), 0)
+    return ", ".join(said).replace(" came", " text came" if first == 1 else " texts came", 1) + "."
 
 
 def steps(documents: int, stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ def _axes(told: Mapping[str, Any], most: int, top: int) -> str:
         anchor = "start" if x < 20 else "end" if x > WIDTH - 20 else "middle"
         lines += f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT}" y2="{HEIGHT + 4}" stroke="var(--soft)"/>'
         lines += f'<text x="{x:.1f}" y="{HEIGHT + 17}" text-anchor="{anchor}">{_number(value)}</text>'
-    beyond = " · ".join(f"{told[side]:,} lie {said}" for side, said in (("below", "below"), ("above", "above")) if told[side])
+    beyond = " · ".join(f"{told[side]:,} {'lies' if told[side] == 1 else 'lie'} {side}" for side in ("below", "above") if told[side])
     foot = "value" + (" (logarithmic)" if told["scale"] == "log" else "") + (f" · {beyond}" if beyond else "")
     lines += f'<text x="{WIDTH}" y="{HEIGHT + 32}" text-anchor="end">{foot}</text>'
     # Not beside the top of the bars: that is where marks have their names.

@@ -14,7 +14,8 @@ from scratchlm.report import figures, funnel, gather, scores, words
 
 HERE = Path(__file__).parent
 EVIDENCE = HERE / "evidence.json"
-"""Runs with several seeds, measured once and committed; shown beside the run's own numbers."""
+"""Runs of the recipe ``MEASURED`` with several seeds, measured once and committed; shown beside the numbers of a run of the same recipe."""
+MEASURED = "laptop"
 MODELS = ("base", "sft", "preferred", "reinforced")
 TITLES = {
     "base": "Pre-training",
@@ -28,7 +29,7 @@ SAMPLES = 6
 def render(home: Home, stages: Mapping[str, str]) -> str:
     """The page of ``home``; ``stages`` gives each verb's artifact in their order."""
     loader = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    loader.filters.update(short=words.short, duration=words.duration, size=words.size, title=scores.title)
+    loader.filters.update(short=words.short, duration=words.duration, size=words.size, title=scores.title, begun=funnel.begun)
     return loader.get_template("page.html").render(contents(home, stages))
 
 
@@ -57,7 +58,7 @@ def contents(home: Home, stages: Mapping[str, str]) -> dict[str, Any]:
         "shares": _shares(table),
         "interval_figure": Markup(figures.intervals(table, _shares(table))) if table and _shares(table) else "",
         "answers": _answers(found.get("scores")),
-        "evidence": gather.plain(EVIDENCE),
+        "evidence": gather.plain(EVIDENCE) if _as_measured(recipe.get("asked", {})) else None,
         "troubles": gather.troubles(home),
         "skipped": {name: model.skipped for name, model in models.items() if model.skipped},
         "commands": [shlex.join(event["argv"]) for event in typed],
@@ -65,6 +66,11 @@ def contents(home: Home, stages: Mapping[str, str]) -> dict[str, Any]:
         "machine": typed[-1]["machine"] if typed else "",
         "recipe": json.dumps(recipe.get("recipe", {}), indent=2, ensure_ascii=False),
     }
+
+
+def _as_measured(asked: Mapping[str, Any]) -> bool:
+    """Whether what was typed is the recipe behind ``EVIDENCE`` and nothing else but perhaps a seed."""
+    return asked.get("recipe") == MEASURED and not asked.get("data") and not asked.get("sets")
 
 
 def spread(items: list[Any], most: int = SAMPLES) -> list[Any]:

@@ -10,7 +10,7 @@ from scratchlm.sources.file import Unreadable
 
 TEXT_COLUMNS = ("text", "content")
 COLUMNS = ("title", "url", "licence", "lang", "published_at")
-"""Columns that are kept as facts when they hold text and no other columns are named."""
+"""Columns that are kept as facts when they hold text, unless others are named for them."""
 NUMBERS = ("lang_score", "score")
 """Facts that are numbers."""
 
@@ -22,19 +22,24 @@ def of(texts: Container[str], names: Sequence[str], named: Mapping[str, str]) ->
     place = text_column(texts, names, named)
     if place is None:
         raise Unreadable(no_column(names, named))
-    return {"text": place, **{name: theirs for name, theirs in (named or {name: name for name in COLUMNS}).items() if name != "text"}}
+    return {**facts(named), "text": place}
+
+
+def facts(named: Mapping[str, str]) -> dict[str, str]:
+    """The columns of facts: the usual ones, but where others are named for them."""
+    return {**{name: name for name in COLUMNS}, **{ours: theirs for ours, theirs in named.items() if ours != "text"}}
 
 
 def text_column(texts: Container[str], names: Container[str], named: Mapping[str, str]) -> str | None:
-    """The place of the text among the columns ``names``; an unnamed one must be among ``texts``."""
-    if named:
-        return named["text"] if _column_of(named["text"], names) else None
+    """The place of the text among the columns ``names``: the named one, else a usual one, which must be among ``texts``."""
+    if named and _column_of(named["text"], names):
+        return named["text"]
     return next((name for name in TEXT_COLUMNS if name in texts), None)
 
 
 def no_column(names: Sequence[Any], named: Mapping[str, str]) -> str:
     """The reason for a table or an object that has no column of text."""
-    wanted = f"'{named['text']}'" if named else "'text' or 'content'"
+    wanted = f"{repr(named['text']) + ', ' if named else ''}'text' or 'content'"
     found = ", ".join(sorted(str(name)[:40] for name in names)[:8]) or "none"
     return f"no column {wanted} that holds text (columns: {found})"
 

@@ -220,8 +220,9 @@ def _part(archive: zipfile.ZipFile, name: str, budget: Budget) -> Iterator[Any]:
 def _let_go(node: Any) -> None:
     """Free an element that was read, and what stood before it."""
     node.clear(keep_tail=False)
-    while node.getprevious() is not None:
-        del node.getparent()[0]
+    parent = node.getparent()  # of the root none, though a comment may stand before it
+    while parent is not None and node.getprevious() is not None:
+        del parent[0]
 
 
 def _tree(archive: zipfile.ZipFile, name: str, faults: dict[str, Unreadable]) -> Any:

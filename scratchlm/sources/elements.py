@@ -115,7 +115,7 @@ class Elements:
         self._parts: list[str] = []
         self._path: str | None = None
         """Of the innermost open element while only text was seen in it; None when it is too deep or not to be kept."""
-        self._parser = expat.ParserCreate()
+        self._parser = expat.ParserCreate("utf-8")  # the text is decoded by now, whatever it declares
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._open
         self._parser.EndElementHandler = self._close

@@ -154,8 +154,8 @@ class _Taker:
             reason = f"more than {most:,} characters"
             return file.refuse(inside, "too large", reason, value=len(text), threshold=most, excerpt=text)
         self._budget.spend(len(text))
-        named = self._reading.columns or {name: name for name in columns.COLUMNS}
-        told = {name: columns.nested(row, theirs) for name, theirs in named.items() if name != "text"}
+        facts = columns.facts(self._reading.columns)
+        told = {name: columns.nested(row, theirs) for name, theirs in facts.items()}
         known: dict[str, str | int | float | None] = {
             name: fact for name, value in told.items() if (fact := columns.fact(name, value)) is not None
         }

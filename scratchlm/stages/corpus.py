@@ -98,6 +98,7 @@ class Config(Settings):
     store: str | None = Field(default=None, json_schema_extra=FREE)
     """Folder or URL for what the engine makes on the way; None: ``units`` in the run's folder."""
     seed: int = 0
+    """The recipe's, unless it is set by itself."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Config":
@@ -239,6 +240,17 @@ def account(out: Draft, facts: Mapping[str, Any], gathered: Gathered, journal: J
     out.count(documents=books["documents_kept"], dropped=books["documents_dropped"], sources=sources, **counts)
     reasons = {row["rule"]: row["first"] for row in facts["rules"] if row["first"]}
     journal.event("corpus", **books, **counts, reasons=reasons, parts=gathered.costs)
+    if said := lost(facts):
+        journal.event("dropped", note=said)
+
+
+def lost(facts: Mapping[str, Any], most: int = 6) -> str:
+    """What was dropped, the commonest reasons first, in one line; for files that are not what they seem with an example."""
+    rows = sorted((row for row in facts["rules"] if row["first"]), key=lambda row: -row["first"])
+    said = ", ".join(f"{row['first']:,} × {row['rule'].replace('_', ' ')}" for row in rows[:most])
+    rest = sum(row["first"] for row in rows[most:])
+    example = next((f"; such as {row['locator']}: {row['reason']}" for row in facts["dropped"].get("read: unreadable", [])), "")
+    return said + (f" and {rest:,} more" if rest else "") + example
 
 
 TABLES = {
