@@ -83,9 +83,7 @@ OPTIONS: dict[str, Any] = {
     "engine": Annotated[
         str | None, typer.Option("--engine", metavar="NAME", help="local (small processes here) or ray (a running cluster).")
     ],
-    "explain": Annotated[
-        str | None, typer.Option("--explain", metavar="ID", help="Tell the story of one document, by its id, locator, file or web address.")
-    ],
+    "explain": Annotated[str | None, typer.Option("--explain", metavar="ID", help="Tell one document's story: its id, file or address.")],
     "removed": Annotated[str | None, typer.Option("--removed", metavar="TEXT", help="Tell why a text is not in the corpus.")],
     "chats": Annotated[Path | None, typer.Option("--chats", metavar="FILE", help="Conversations to learn from, one JSON object per line.")],
     "pairs": Annotated[Path | None, typer.Option("--pairs", metavar="FILE", help="Preference pairs, one JSON object per line.")],

@@ -296,7 +296,7 @@ def test_changed_code_makes_everything_anew(folder: Path, tmp_path: Path, monkey
     corpus.run(config, home, Journal())
     before = sorted(path.name for path in (home.path / "units" / "read").iterdir())
     monkeypatch.setattr(road, "code_version", lambda: "other")
-    home.forget("corpus")
+    home.renew("corpus")
     corpus.run(config, home, Journal())
     assert set(before) < {path.name for path in (home.path / "units" / "read").iterdir()}
 

@@ -658,7 +658,7 @@ def test_what_is_wrong_from_the_start_is_told_by_each_part():
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        ("a.jsonl.gz", gzip.compress(JSONL["lines"].encode(), 0)),
+        ("a.jsonl.gz", gzip.compress(JSONL["lines"].encode(), 0, mtime=0)),
         ("a.jsonl", JSONL["lines"].encode("utf-16")),
         ("a.jsonl", b"\n" * 9000),
         ("a.jsonl", b"\0" * 9000),
