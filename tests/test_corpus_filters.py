@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scratchlm.core.errors import ArtifactError, DataError, UsageError
+from scratchlm.core.errors import DataError, UsageError
 from scratchlm.core.records import Document
 from scratchlm.rules import blocklist, filters, gibberish, profiles
 from scratchlm.rules.filters import RULES, failing, values
@@ -348,14 +348,6 @@ def test_a_blocklist_that_cannot_be_read_is_named(content: bytes | None, tmp_pat
     with pytest.raises(DataError, match=r"list: this blocklist cannot be read \(") as caught:
         blocklist.read([tmp_path / "list"])
     assert "\n" not in str(caught.value)
-
-
-def test_a_blocklist_comes_back_from_disk_as_it_was(tmp_path: Path):
-    (tmp_path / "list").write_text("example.org\nshop.net/forum\nshop.net/a\nCasino\n")
-    found = blocklist.read([tmp_path / "list"])
-    assert blocklist.Blocklist.load(found.save(tmp_path / "saved")) == found
-    with pytest.raises(ArtifactError, match="no blocklist"):
-        blocklist.Blocklist.load(tmp_path / "list")
 
 
 @given(st.text())

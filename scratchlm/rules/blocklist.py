@@ -8,7 +8,6 @@ names without a dot behind it (``127.0.0.1 localhost``).
 
 import gzip
 import ipaddress
-import json
 import re
 import zlib
 from collections import defaultdict
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from scratchlm.core.errors import ArtifactError, DataError
+from scratchlm.core.errors import DataError
 
 HOST = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63}){1,20}")
 WORD = re.compile(r"[^\W_]+")
@@ -47,22 +46,6 @@ class Blocklist:
                     return f"{name}{prefix} is on the list"
         found = sorted(self.words.intersection(WORD.findall(f"{host} {path}".lower()))) if self.words else []
         return f"the address holds the word '{found[0]}'" if found else None
-
-    def save(self, path: Path) -> Path:
-        """One file of JSON; the same entries give the same bytes."""
-        whole = {"hosts": sorted(self.hosts), "paths": dict(sorted(self.paths.items())), "words": sorted(self.words)}
-        path.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
-        return path
-
-    @classmethod
-    def load(cls, path: Path) -> "Blocklist":
-        """What `save` wrote; ArtifactError when it is something else."""
-        try:
-            whole = json.loads(path.read_text(encoding="utf-8"))
-            paths = {host: tuple(found) for host, found in whole["paths"].items()}
-            return cls(frozenset(whole["hosts"]), paths, frozenset(whole["words"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise ArtifactError(f"{path}: this is no blocklist that was read before. Read the lists anew.") from None
 
 
 def read(files: Iterable[Path]) -> Blocklist:
