@@ -5,6 +5,7 @@ import bz2
 import gzip
 import json
 import os
+import types
 from collections import Counter
 from pathlib import Path
 
@@ -218,3 +219,9 @@ def test_no_document_shows_this_machine(library: dict[str, Document]):
 
     private = [name for name, document in library.items() if sys.base_prefix in document.text or str(Path.home()) + "/" in document.text]
     assert private == []
+
+
+def test_a_member_that_its_module_cannot_give_is_told():
+    module = types.ModuleType("shop", "A shop.")
+    module.__dict__.update(__all__=["open", "closed"], open=lambda: None, __getattr__=lambda name: 1 / 0)
+    assert {"failed": "shop.closed"} in list(members.records("shop", module))

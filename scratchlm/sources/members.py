@@ -57,15 +57,20 @@ def imported(name: str) -> types.ModuleType | None:
         return None
 
 
+class Failed:
+    """Stands for a member that its module promises and cannot give."""
+
+
 def public_members(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
-    """Names that belong to the module: what it exports, or what it defines."""
+    """Names that belong to the module: what it exports, or what it defines; ``Failed`` where asking for one raises."""
     exported = getattr(module, "__all__", None)
     for name in sorted(set(exported or dir(module))):
         if not isinstance(name, str) or name.startswith("_"):
             continue
         try:
             member = getattr(module, name)
-        except Exception:  # noqa: BLE001 - a module may compute its members, and fail; such a member has no text
+        except Exception:  # noqa: BLE001 - a module may compute its members, and fail; such a name is printed
+            yield name, Failed
             continue
         home = getattr(member, "__module__", None)
         own = module.__name__
@@ -116,6 +121,9 @@ def records(name: str, module: types.ModuleType) -> Iterator[dict[str, str]]:
     if text := text_of(module):
         yield {"module": name, "name": name, "kind": "module", "signature": "", "text": text, "origin": name}
     for short, member in public_members(module):
+        if member is Failed:
+            yield {"failed": prefix + short}
+            continue
         if inspect.ismodule(member) or not callable(member):
             continue
         full, kind = prefix + short, "class" if inspect.isclass(member) else "function"

@@ -97,7 +97,7 @@ def _public_entries(lines: Sequence[str], more: Sequence[str]) -> list[Entry | D
     for line in lines:
         row = json.loads(line)
         if "failed" in row:
-            found["", "", row["failed"]] = _refusal(row["failed"], "cannot be imported", "this Python lacks what the module needs")
+            found["", "", row["failed"]] = _refusal(row["failed"], "cannot be imported", "this Python lacks what it needs")
             continue
         package = row["module"].split(".")[0] if row["module"] in more else "python"
         entry = Entry(row["module"], row["name"], row["kind"], row["signature"], row["text"], package)

@@ -20,16 +20,15 @@ TASKS: dict[str, Callable[[Knowledge], Task]] = {
     "letters": words.count,
 }
 
-
-EXAM = 0
+EXAM, QUESTIONS = 0, 1000
 """The seed of all test questions, whatever the seed of a run: they are known before its corpus is made and kept out of it, and two runs
-are asked the same."""
+are asked the same; and how many of each task are kept out."""
 
 
-def fixed_questions(count: int = 1000) -> dict[str, list[str]]:
+def fixed_questions() -> dict[str, list[str]]:
     """The test questions of each task that can be known before there is a corpus; those of recall and of words are made from it."""
     nothing = Knowledge(kind="python")
-    return {name: [example.messages[-1].content for example in build(nothing).test(EXAM, count)] for name, build in TASKS.items()}
+    return {name: [example.messages[-1].content for example in build(nothing).test(EXAM, QUESTIONS)] for name, build in TASKS.items()}
 
 
 __all__ = ["EXAM", "TASKS", "Example", "Phrasings", "Problem", "Task", "fixed_questions"]
