@@ -177,9 +177,10 @@ def choices(annotation: Any) -> str:
 
 
 def meanings(kind: type[BaseModel]) -> Mapping[str, str]:
-    """The docstring below each field of a model that has one, on one line."""
+    """The docstring below each field of a model that has one, on one line; those that it inherits are its own, too."""
+    above = [base for base in kind.__bases__ if issubclass(base, BaseModel) and base is not BaseModel]
     (body,) = (node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef))
-    return {
+    return {name: told for base in above for name, told in meanings(base).items()} | {
         field.target.id: " ".join(below.value.value.split())
         for field, below in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)

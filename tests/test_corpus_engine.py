@@ -1,14 +1,13 @@
 """The corpus engine from files to splits: what is planted is found, every text is accounted for, and no choice of workers shows."""
 
 import json
-import random
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from tales import HERE, SPLITS, built, report, story, texts, verdicts, write_stories
 
 from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.errors import DataError, UsageError
@@ -17,61 +16,29 @@ from scratchlm.core.records import Document
 from scratchlm.corpus import road
 from scratchlm.corpus.beside import Quality
 from scratchlm.corpus.copies import CopyRules
+from scratchlm.corpus.gathering import Extra
 from scratchlm.corpus.mix import MixConfig, Share
 from scratchlm.corpus.substrings import PassageRules
-from scratchlm.rules import filters
+from scratchlm.rules import filters, words
 from scratchlm.rules.filters import RULES
 from scratchlm.sources import record
 from scratchlm.stages import corpus
 from scratchlm.units.engine import Engine
 from scratchlm.views.corpus import show
 
-HERE = Engine(workers=0)
-SPLITS = ("train", "validation", "test")
 QUESTION = "A farmer has seventeen sheep and all but nine run away over the hill, so how many sheep does the farmer have left at home?"
-
-
-def story(number: int, words: int = 120) -> str:
-    """A text of its own, in sentences: words of two syllables drawn by the number."""
-    chance = random.Random(number)
-    begins, ends = (
-        ("riv", "ston", "lamp", "door", "wind", "cart", "bell", "road", "leaf", "ship"),
-        ("er", "ing", "ful", "ly", "let", "en", "ish"),
-    )
-    said = [chance.choice(begins) + chance.choice(ends) for _ in range(words)]
-    lines = [" ".join([*said[start : start + 8], "and", "the", f"number{number}x{start}"]) + "." for start in range(0, words, 8)]
-    return "\n".join(lines)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Thirty stories, a copy, a near copy, an address, a question of an exam, and junk."""
-    made = tmp_path / "texts"
-    made.mkdir()
-    for number in range(30):
-        (made / f"story{number:02}.txt").write_text(story(number))
+    made = write_stories(tmp_path / "texts", 30)
     (made / "copy.txt").write_text(story(3))
     (made / "near.txt").write_text(story(4).replace("number4x8", "a new word here"))
     (made / "mail.txt").write_text(story(40) + "\nWrite to jane.doe@example.org or call +1 202 555 0143 today.")
     (made / "exam.txt").write_text(story(41) + "\n" + QUESTION)
     (made / "junk.txt").write_bytes(bytes(range(256)) * 8)
     return made
-
-
-def built(home: Path, **config: Any) -> Artifact:
-    return corpus.run(corpus.Config(minimum_bytes=1, **({"engine": HERE} | config)), Home(home), Journal())
-
-
-def texts(made: Artifact, *splits: str) -> dict[str, str]:
-    return {str(d.facts["locator"]): d.text for split in splits or SPLITS for d in record.read(made.path / f"{split}.parquet")}
-
-
-def verdicts(made: Artifact) -> dict[str, dict[str, Any]]:
-    return {row["locator"]: row for row in pq.read_table(made.path / "verdicts.parquet").to_pylist()}
-
-
-def report(made: Artifact) -> Mapping[str, Any]:
-    return json.loads((made.path / "report.json").read_text())
 
 
 def bytes_of(made: Artifact) -> dict[str, bytes]:
@@ -165,7 +132,7 @@ def test_a_mix_sees_a_source_as_often_as_it_says_in_an_order_of_its_own(folder: 
     for number in range(50, 56):
         (more / f"extra{number}.txt").write_text(story(number))
     mix = MixConfig(sources={"folder": Share(epochs=1), "more": Share(epochs=2)})
-    extra = corpus.Extra(name="more", folder=str(more))
+    extra = Extra(name="more", folder=str(more))
     made = built(tmp_path / "home", data=str(folder), more=(extra,), mix=mix)
     train = list(record.read(made.path / "train.parquet"))
     names = [str(d.facts["locator"]) for d in train if d.source == "more"]
@@ -207,6 +174,40 @@ def test_the_story_of_a_document_is_told(folder: Path, tmp_path: Path, capsys: p
     assert "too_few_words" in told
     with pytest.raises(UsageError, match="--removed"):
         show(Home(tmp_path / "home"), explain="nobody.txt")
+
+
+def test_the_story_ends_with_the_original_read_again(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    more = tmp_path / "more"
+    more.mkdir()
+    rows = [{"said": f"{story(60 + number)} jane{number}@example.org", "at": number} for number in range(3)]
+    (more / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    extra = Extra(name="more", folder=str(more), columns={"text": "said"})
+    built(tmp_path / "home", data=str(folder), more=(extra,))
+
+    def last(locator: str) -> str:
+        show(Home(tmp_path / "home"), explain=locator)
+        return capsys.readouterr().out.splitlines()[-1]
+
+    begins = " ".join(story(7).split())[:60]
+    assert last("story07.txt").startswith(f"original  {folder}: story07.txt, {len(story(7)):,} characters: {begins}")
+    assert last("rows.jsonl#2").startswith(
+        f"original  {more}: rows.jsonl#2, {len(rows[1]['said']):,} characters: {' '.join(story(61).split())[:60]}"
+    )
+    (folder / "mail.txt").write_text("Write to jane.doe@example.org, who has moved")
+    assert last("mail.txt").endswith("mail.txt, 44 characters: Write to <email>, who has moved")
+    (folder / "story07.txt").unlink()
+    assert last("story07.txt") == "original  story07.txt is not there any more"
+    shutil.rmtree(more)
+    assert last("rows.jsonl#2").startswith("original  cannot be read again: ")
+
+
+def test_what_was_not_compared_and_what_was_measured_in_part_is_counted(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "long.txt").write_text(story(70, 400))
+    monkeypatch.setattr(words, "MEASURED", 2_000)
+    told = report(built(tmp_path / "home", data=str(folder), passages=PassageRules(least=80)))
+    assert told["sampled"] == 1
+    assert told["passages"] == {"crowded": 0, "apart": 0, "blocks_in_the_way": 0}
+    assert report(built(tmp_path / "other", data=str(folder)))["passages"] == {}
 
 
 def test_a_text_that_is_not_in_the_corpus_has_its_reason(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -337,11 +338,11 @@ def test_a_judge_of_quality_learns_from_two_folders_and_drops_what_is_like_the_s
 def test_mistakes_in_names_are_told_before_any_work(folder: Path, tmp_path: Path):
     with pytest.raises(UsageError, match=r"corpus\.mix\.sources: no source 'folders'.*Did you mean 'folder'"):
         built(tmp_path / "home", data=str(folder), mix=MixConfig(sources={"folders": Share(epochs=1)}))
-    extra = corpus.Extra(name="more", folder=str(folder))
+    extra = Extra(name="more", folder=str(folder))
     with pytest.raises(ValueError, match="two sources are called 'more'"):
         corpus.Config(more=(extra, extra))
     with pytest.raises(ValueError, match="'folder' is what"):
-        corpus.Extra(name="folder", folder=str(folder))
+        Extra(name="folder", folder=str(folder))
     with pytest.raises(DataError, match=r"absent\.txt: there is no such file"):
         built(tmp_path / "home", data=str(folder), blocklists=(str(tmp_path / "absent.txt"),))
     assert not (tmp_path / "home" / "units").exists()

@@ -1,66 +1,35 @@
 """What is told of a corpus: no private value in it, books that hold after a mix, both sides of every limit, one document's story."""
 
 import json
-import random
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from tales import SPLITS, built, report, story, verdicts, write_stories
 
 from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.errors import CheckFailed, UsageError
-from scratchlm.core.journal import Journal
 from scratchlm.core.records import Document
 from scratchlm.corpus import limits, selection
 from scratchlm.corpus.copies import CopyRules
 from scratchlm.corpus.funnel import STAGES, conservation
+from scratchlm.corpus.gathering import Extra
 from scratchlm.corpus.mix import MixConfig, Share
 from scratchlm.corpus.shown import Mask, excerpt
 from scratchlm.corpus.tables import Tables
 from scratchlm.privacy import pii
 from scratchlm.sources import record
 from scratchlm.sources.found import EXCERPT
-from scratchlm.stages import corpus
-from scratchlm.units.engine import Engine
 from scratchlm.views.corpus import show
-
-SPLITS = ("train", "validation", "test")
-
-
-def story(number: int, words: int = 120) -> str:
-    """A text of its own, in sentences: words of two syllables drawn by the number."""
-    chance = random.Random(number)
-    begins, ends = ("riv", "ston", "lamp", "door", "wind", "cart", "bell", "road"), ("er", "ing", "ful", "ly", "let", "en", "ish")
-    said = [chance.choice(begins) + chance.choice(ends) for _ in range(words)]
-    lines = [" ".join([*said[start : start + 8], "and", "the", f"number{number}x{start}"]) + "." for start in range(0, words, 8)]
-    return "\n".join(lines)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "texts"
-    made.mkdir()
-    for number in range(30):
-        (made / f"story{number:02}.txt").write_text(story(number))
-    return made
-
-
-def built(home: Path, **config: Any) -> Artifact:
-    usual: dict[str, Any] = {"minimum_bytes": 1, "engine": Engine(workers=0)}
-    return corpus.run(corpus.Config(**(usual | config)), Home(home), Journal())
-
-
-def verdicts(made: Artifact) -> dict[str, dict[str, Any]]:
-    return {row["locator"]: row for row in pq.read_table(made.path / "verdicts.parquet").to_pylist()}
-
-
-def report(made: Artifact) -> Mapping[str, Any]:
-    return json.loads((made.path / "report.json").read_text())
+    return write_stories(tmp_path / "texts", 30)
 
 
 # Private values
@@ -247,7 +216,7 @@ def test_every_stage_that_loses_documents_is_told_source_by_source(folder: Path,
     question = "A farmer has seventeen sheep and all but nine run away over the hill, so how many sheep does the farmer have left at home?"
     exam.write_text(json.dumps({"question": question}))
     (folder / "exam.txt").write_text(story(41) + "\n" + question)
-    extra = corpus.Extra(name="more", folder=str(more))
+    extra = Extra(name="more", folder=str(more))
     made = built(tmp_path / "home", data=str(folder), more=(extra,), evals=(str(exam),), mix=MixConfig(sources={"more": Share(epochs=0.5)}))
     told = report(made)
     stages = list(dict.fromkeys(row["stage"] for row in told["stages"]))
@@ -273,7 +242,7 @@ def test_the_books_say_what_the_mix_left_out_and_what_it_repeats(folder: Path, t
         (tmp_path / name).mkdir()
         for number in range(first, first + 6):
             (tmp_path / name / f"{name}{number}.txt").write_text(story(number))
-        extras.append(corpus.Extra(name=name, folder=str(tmp_path / name)))
+        extras.append(Extra(name=name, folder=str(tmp_path / name)))
     mix = MixConfig(sources={"none": Share(weight=0), "twice": Share(epochs=2), "folder": Share(epochs=0.5)})
     made = built(tmp_path / "home", data=str(folder), more=tuple(extras), mix=mix)
     told, books = verdicts(made), report(made)

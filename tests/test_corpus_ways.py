@@ -26,6 +26,7 @@ from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal
 from scratchlm.corpus import reading
+from scratchlm.corpus.gathering import Extra
 from scratchlm.sources import record
 from scratchlm.stages import corpus
 from scratchlm.units import storage
@@ -146,7 +147,7 @@ def test_a_crawl_is_a_source_and_the_next_one_asks_only_what_changed(site: Site,
     for number, text in enumerate(texts):
         site.pages[f"/p{number}"] = tagged(text)
     plan = CrawlConfig(**({"seeds": (site.url(),)} | SLOW))
-    extra = corpus.Extra(name="site", crawl=plan, licence="CC0-1.0")
+    extra = Extra(name="site", crawl=plan, licence="CC0-1.0")
     art = built(tmp_path / "one", more=(extra,), lines=None)
     found = documents(art)
     assert {text[70:140] for text in texts} <= {document.text[70:140] for document in found}
@@ -177,7 +178,7 @@ def test_a_data_set_is_fetched_once_and_read_by_its_columns(site: Site, tmp_path
         lang="en",
     )
     monkeypatch.setitem(datasets.DATASETS, "stories", row)
-    extra = corpus.Extra(name="mine", dataset="stories", files=2)
+    extra = Extra(name="mine", dataset="stories", files=2)
     found = documents(built(tmp_path / "home", more=(extra,)))
     assert len(found) == 8
     assert {(d.facts["doc_type"], d.facts["lang"], d.source) for d in found} == {("book", "en", "mine")}
@@ -186,7 +187,7 @@ def test_a_data_set_is_fetched_once_and_read_by_its_columns(site: Site, tmp_path
     built(tmp_path / "home", more=(extra,), seed=1)
     assert len(site.fetched) == asked
     with pytest.raises(UsageError, match="Did you mean 'stories'"):
-        built(tmp_path / "other", more=(corpus.Extra(name="mine", dataset="storys"),))
+        built(tmp_path / "other", more=(Extra(name="mine", dataset="storys"),))
 
 
 # Places

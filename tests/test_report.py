@@ -50,6 +50,8 @@ FUNNEL = {
     "mix": {"parts": {"python": {"size": 1000, "taken": 2500, "whole": 2, "rest": 500}}, "wanted": 2500, "taken": 2500},
     "mended": 7,
     "near_copies": {"crowded_buckets": 2, "pairs_left_out": 1234},
+    "passages": {"crowded": 3, "apart": 4321, "blocks_in_the_way": 1},
+    "sampled": 6,
     "masked": {"pii:email": [{"doc_id": "1" * 32, "locator": "os", "shown": f"write to <email> {HOSTILE}"}]},
     "rules": [
         {"stage": "filter", "rule": "too_few_words", "first": 14, "any": 15, "alone": 9, "characters": 511},
@@ -289,6 +291,8 @@ def test_what_was_dropped_is_counted_by_rule_and_adds_up(home: Home, shown: str)
 def test_copies_test_items_private_values_and_the_mix_are_told(shown: str):
     seen = cells(shown)
     assert "1,234 pairs in 2 crowds were not compared" in seen
+    assert "4,321 places of 3 crowded marks were not all compared with each other, and 1 piece of code stood in the way of a cut." in seen
+    assert "6 texts of more than two million characters were measured by eight pieces of each." in seen
     assert "addition 1,000 20 4 5 3 2 0" in seen
     assert "email · 2 places masked os write to <email>" in seen
     assert "python 1,000 2.50 2,500 100.0 %" in seen
@@ -305,9 +309,14 @@ def test_a_copy_names_the_document_that_is_kept_for_it(shown: str):
 
 def test_the_funnel_reads_well(shown: str):
     seen = cells(shown)
-    assert "3 texts came twice, 1 came 5 times. " in seen
+    assert "3 texts came twice, 1 came 5 times. 1,234 pairs" in seen
     assert "places characters fewer" in cells(shown.replace("</th>", " </th>"))
     assert seen.count("a limit counts only for the kind that stands beside it.") == 2
+    assert funnel.came({}) == ""
+    assert funnel.sought({"crowded": 0, "apart": 0, "blocks_in_the_way": 0}) == (
+        "Repeated passages were sought: every two places with one mark were compared."
+    )
+    assert funnel.compared({"crowded_buckets": 0, "pairs_left_out": 0}) == "Every pair that shares a band was compared."
     assert funnel.came({"2": 1}) == "1 text came twice."
     assert funnel.came({"3": 1000, "4": 2}) == "1,000 texts came 3 times, 2 came 4 times."
 

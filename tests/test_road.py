@@ -250,7 +250,7 @@ BAD = {
     "binary junk": (["run", "smoke", "--data", "junk"], 2, "0 characters of usable text (dropped: 1 × not text)"),
     "junk of letters": (["run", "smoke", "--data", "letters"], 2, "0 bytes of usable text (dropped:"),
     "nothing readable": (["run", "smoke", "--data", "pictures"], 2, "0 characters of usable text (dropped: 1 × other kind)"),
-    "too little text": (["run", "smoke", "--data", "short"], 2, "1,250 are needed"),
+    "too little text": (["run", "smoke", "--data", "short"], 2, "98 characters of usable text, and 5,000 bytes are needed"),
     "unknown filter": (["run", "smoke", "--data", "some", "--set", 'corpus.thresholds={"too_few_word": 1}'], 2, "'too_few_words'"),
     "unknown tokenizer": (["run", "smoke", "--data", "some", "--set", "vocab.kind=bqe"], 2, "Did you mean 'bpe'?"),
     "tokenizer too large": (["run", "smoke", "--data", "some", "--set", "pretrain.model.vocab=300"], 2, "pretrain.model.vocab"),

@@ -1,7 +1,6 @@
 """Where text comes from: a folder, a crawl, a public data set, the documentation of this Python; and the units that read it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +9,13 @@ from pydantic import Field, model_validator
 from scratchlm.core.config import Settings
 from scratchlm.core.errors import DataError
 from scratchlm.core.journal import Journal
+from scratchlm.core.records import Document
 from scratchlm.corpus import reading
 from scratchlm.corpus.reading import Place
 from scratchlm.corpus.road import Road
-from scratchlm.sources import python_docs
-from scratchlm.sources.file import Reading
+from scratchlm.sources import folder, python_docs
+from scratchlm.sources.file import Extraction, Limits, Reading
+from scratchlm.sources.python_docs import PACKAGES
 from scratchlm.units import storage
 from scratchlm.units.unit import Unit
 from scratchlm.web import crawl, datasets
@@ -61,14 +62,30 @@ class Extra(Settings):
         return (self.name, f"{self.name}-earlier") if self.previous else (self.name,)
 
 
-@dataclass(frozen=True)
-class Sources:
-    """All sources of a corpus."""
+class Sources(Settings):
+    """All sources of a corpus, and how they are read."""
 
-    data: str | None
-    columns: Mapping[Named, str]
-    more: Sequence[Extra]
-    packages: Sequence[str]
+    data: str | None = None
+    """Folder or URL (s3://bucket/folder) of files of any kind in READERS; None: the documentation of the installed Python."""
+    columns: dict[Named, str] = Field(default_factory=dict)
+    """Of tables in it, our column by theirs, a dot leads into a nested one: {"text": "body", "title": "meta.name"}; empty: by name."""
+    more: tuple[Extra, ...] = ()
+    """Sources beside it."""
+    packages: tuple[str, ...] = PACKAGES
+    """Packages whose docstrings join the embedded documentation; those not installed are counted and left out."""
+    extraction: Extraction = "quality"
+    """Of web pages: the best main text, or eight times the speed."""
+    limits: Limits = Limits()
+    """What a single file may cost."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Sources":
+        names = [name for extra in self.more for name in extra.names]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"more: two sources are called '{twice[0]}'; give each a name of its own")
+        if self.columns and "text" not in self.columns:
+            raise ValueError("columns: name the one that is the text, too")
+        return self
 
     @property
     def names(self) -> list[str]:
@@ -81,51 +98,73 @@ class Sources:
         said = [*([self.data] if self.data is not None else []), *(extra.name for extra in self.more)]
         return ", ".join(said) or "the documentation of the installed Python"
 
-    def look(self, road: Road, how: Reading, fetched: Path, journal: Journal) -> tuple[list[Unit], list[Any]]:
+    def look(self, road: Road, fetched: Path, journal: Journal) -> tuple[list[Unit], list[Any]]:
         """The units that read every source, and what its contents are known by. Crawls and downloads are done first, into ``fetched``."""
         if not self.names:
             versions = python_docs.versions(self.packages)
             return [road.unit("read", "reading:python", [], packages=list(self.packages), versions=versions)], [versions]
-        own = [replace(reading.place(OWN, self.data), columns=self.columns)] if self.data is not None else []
-        more = [place for extra in self.more for place in _found(extra, fetched / extra.name, journal)]
+        for extra in self.more:
+            _fetch(extra, fetched / extra.name, journal)
         units, prints = [], []
-        for place in [*own, *(_within_reach(place, road.root) for place in more)]:
-            units += reading.plan(road, place, how)
+        for place in self._places(fetched):
+            units += reading.plan(road, _within_reach(place, fetched, road.root), self._how)
             prints.append([place.source, dict(place.columns), dict(place.facts), reading.digest_of(place)])
         return units, prints
 
+    def reopen(self, source: str, locator: str, fetched: Path) -> tuple[str, Document] | None:
+        """A document read again from where it was found, and the folder of that; None when it is not there any more."""
+        for place in self._places(fetched):
+            own = replace(self._how, usual=place.usual, columns=place.columns)
+            if place.source == source and (found := folder.reopen(place.root, locator, own, source)):
+                return place.root, found
+        return None
 
-def _found(extra: Extra, target: Path, journal: Journal) -> list[Place]:
-    """Where the files of a source lie; a crawl and a public data set are first fetched into ``target``."""
+    @property
+    def _how(self) -> Reading:
+        return Reading(extraction=self.extraction, limits=self.limits)
+
+    def _places(self, fetched: Path) -> list[Place]:
+        own = [replace(reading.place(OWN, self.data), columns=self.columns)] if self.data is not None else []
+        return [*own, *(place for extra in self.more for place in _places(extra, fetched / extra.name))]
+
+
+def _fetch(extra: Extra, target: Path, journal: Journal) -> None:
+    """Bring what lies on the web into ``target``."""
 
     def progress(label: str, done: int, total: int) -> None:
         journal.progress(label, done, total, "pages" if extra.crawl else "bytes")
 
-    facts = {"licence": extra.licence} if extra.licence else {}
     if extra.crawl is not None:
-        previous = Path(extra.previous) if extra.previous else None
-        pages = crawl.run(extra.crawl, target, previous=previous, progress=progress)
+        pages = crawl.run(extra.crawl, target, previous=Path(extra.previous) if extra.previous else None, progress=progress)
+        journal.event("crawl", note=f"{extra.name}: {', '.join(f'{count:,} {what}' for what, count in crawl.counts(target).items())}")
         if not pages:
             raise DataError(f"{extra.name}: the crawl found no page. {target}/crawl.jsonl tells what every address answered.")
-        places = [(target, pages), *([(previous, crawl.pages_in(previous))] if previous else [])]
-        found = zip(extra.names, places, strict=True)
-        return [replace(reading.place(name, str(root), [path.name for path in paths]), facts=facts) for name, (root, paths) in found]
+    elif extra.dataset is not None:
+        datasets.fetch(extra.dataset, target, most_files=extra.files, progress=progress)
+
+
+def _places(extra: Extra, target: Path) -> list[Place]:
+    """Where the files of a source lie; what comes from the web has been fetched into ``target``."""
+    facts = {"licence": extra.licence} if extra.licence else {}
+    if extra.crawl is not None:
+        roots = (target, *([Path(extra.previous)] if extra.previous else []))
+        found = [(name, root, [path.name for path in crawl.pages_in(root)]) for name, root in zip(extra.names, roots, strict=True)]
+        return [replace(reading.place(name, str(root), names), facts=facts) for name, root, names in found]
     if extra.dataset is not None:
-        paths = datasets.fetch(extra.dataset, target, most_files=extra.files, progress=progress)
         row = datasets.DATASETS[extra.dataset]
-        names = [path.relative_to(target).as_posix() for path in paths]
+        names = [file.path.relative_to(target).as_posix() for file in datasets.wanted(extra.dataset, target, extra.files)]
         return [replace(reading.place(extra.name, str(target), names), columns=row.columns, facts=row.facts() | facts)]
     assert extra.folder is not None, "one of the three is given"
     return [replace(reading.place(extra.name, extra.folder), columns=extra.columns, facts=facts)]
 
 
-def _within_reach(place: Place, root: str) -> Place:
+def _within_reach(place: Place, fetched: Path, root: str) -> Place:
     """The place itself; where the work is done in an object store, a copy there of what was fetched onto this machine."""
-    if not storage.is_remote(root) or storage.is_remote(place.root):
+    if not storage.is_remote(root) or storage.is_remote(place.root) or not Path(place.root).is_relative_to(fetched):
         return place
-    copy = storage.join(root, "fetched", place.source)
+    copy = storage.join(root, "fetched", f"{place.source}-{reading.digest_of(place)[:16]}")
     for name in place.names:
         here, there = (storage.join(base, *name.split("/")) for base in (place.root, copy))
-        if not (storage.exists(there) and storage.size(there) == storage.size(here)):
+        if not storage.exists(there):
             storage.commit(Path(here), there)
     return replace(place, root=copy)

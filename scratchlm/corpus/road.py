@@ -29,6 +29,8 @@ from scratchlm.units.unit import Done, Unit
 
 SLICE, SLICE_DOCUMENTS = 8_000_000, 16_384
 """Characters and documents that one unit measures or writes: seconds of work, so that a kill costs little, and 100 MB of rows."""
+WIDEST = 4
+"""Bytes of a character in UTF-8 at most."""
 ROOMS = ("core", "units", "sources", "privacy", "rules", "corpus")
 DECIDING = (
     "duckdb",
@@ -66,7 +68,7 @@ class Choices:
     decontamination: Mapping[str, Any]
     split: Mapping[str, Any]
     least_words: int
-    least_characters: int
+    least_bytes: int
     where: str
     """The source's name for a reader, for the sentence that says it is too small."""
     seed: int
@@ -82,6 +84,9 @@ class Gathered:
     measured: Sequence[Done]
     selected: Sequence[Done]
     links: Sequence[Done]
+    """Of near copies."""
+    passages: Sequence[Done]
+    """What sought repeated passages; none when they were not sought."""
     costs: Mapping[str, Mapping[str, int | float]]
 
 
@@ -141,11 +146,10 @@ def gather(road: Road, reading: Sequence[Unit], choices: Choices) -> Gathered:
     read = road.step("read", reading)
     texts = slices(read)
     found = sum(characters for done in read for _, characters in done.facts["groups"])
-    if found < choices.least_characters or not texts:
-        why = reasons_of(every(read, "refused.parquet"))
+    if found * WIDEST < choices.least_bytes or not texts:
         raise DataError(
-            f"{choices.where}: {found:,} characters of usable text{why}, and {choices.least_characters:,} are needed. "
-            "Add text, or lower corpus.minimum_bytes with --set."
+            f"{choices.where}: {found:,} characters of usable text{reasons_of(every(read, 'refused.parquet'))}, "
+            f"and {choices.least_bytes:,} bytes are needed. Add text, or lower corpus.minimum_bytes with --set."
         )
     common = [[url] for url in common_lines(road, texts, choices.lines)] if choices.lines else [[]] * len(texts)
     rules = choices.lines.model_dump() if choices.lines else None
@@ -170,8 +174,9 @@ def gather(road: Road, reading: Sequence[Unit], choices: Choices) -> Gathered:
     )
     ordered, decided, links = find_copies(road, judged, starts, choices.copies)
     decisions = {"copies": decided}
+    passages: list[Done] = []
     if choices.passages is not None:
-        decisions["repeats"] = find_passages(road, texts, tables, starts, ordered, choices.passages)
+        decisions["repeats"], passages = find_passages(road, texts, tables, starts, ordered, choices.passages)
     selecting = {
         "with": list(decisions), "pii": list(choices.pii), "pii_mode": choices.pii_mode, "regions": list(choices.regions),
         "decontamination": choices.decontamination, "seed": choices.seed, "least_words": choices.least_words,
@@ -185,7 +190,7 @@ def gather(road: Road, reading: Sequence[Unit], choices: Choices) -> Gathered:
         )
         for number, ((text, groups), known, said, start) in enumerate(zip(texts, measured, judged, starts[:-1], strict=True))
     ]  # fmt: skip
-    return Gathered(read, measured, road.step("select", selected), links, road.costs)
+    return Gathered(read, measured, road.step("select", selected), links, passages, road.costs)
 
 
 def reasons_of(refused: Sequence[str]) -> str:

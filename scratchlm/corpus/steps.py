@@ -21,7 +21,7 @@ from scratchlm.corpus.runs import documents_in
 from scratchlm.corpus.schema import ATTRIBUTES, JUDGED, MEASURE, RANKED
 from scratchlm.corpus.shown import Mask
 from scratchlm.privacy import pii
-from scratchlm.rules import blocklist, classifier, filters, language, profiles
+from scratchlm.rules import blocklist, classifier, filters, language, profiles, words
 from scratchlm.sources import record
 from scratchlm.sources.found import Number
 from scratchlm.units.desk import Desk
@@ -41,13 +41,14 @@ def annotate(desk: Desk, config: Facts) -> Facts:
     Inputs: the documents; then, as ``config["with"]`` names them in order, common lines, eval n-grams, a classifier.
     """
     tools = Tools.open(desk, config)
-    signatures = []
+    signatures, sampled = [], 0
     with pq.ParquetWriter(desk.path("attributes.parquet"), ATTRIBUTES, compression="zstd", compression_level=3) as out:
         for batch in documents(desk, config["groups"]):
             batch, rows = measured(desk, tools, batch)
             substances = [
                 minhash.substance(cuts.apply(d.text, spans_of(row["cuts"])), kind_of(d)) for d, row in zip(batch, rows, strict=True)
             ]
+            sampled += sum(len(document.text) > words.MEASURED for document in batch)
             signed, enough = minhash.sign(substances)
             signatures.append(signed)
             for row, substance, is_enough in zip(rows, substances, enough.tolist(), strict=True):
@@ -58,7 +59,7 @@ def annotate(desk: Desk, config: Facts) -> Facts:
                 }
             out.write_table(pa.Table.from_pylist(rows, schema=ATTRIBUTES))
     np.save(desk.path("signatures.npy"), np.concatenate([np.zeros((0, minhash.SLOTS), np.uint32), *signatures]))
-    return {"documents": sum(map(len, signatures))}
+    return {"documents": sum(map(len, signatures)), "sampled": sampled}
 
 
 def measured(desk: Desk, tools: "Tools", batch: Sequence[Document]) -> tuple[list[Document], list[Row]]:

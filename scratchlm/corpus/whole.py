@@ -155,8 +155,8 @@ def near_copies(
 
 def find_passages(
     road: Steps, texts: Texts, attributes: Sequence[str], starts: Sequence[int], ordered: Ordered, rules: substrings.PassageRules
-) -> list[str]:
-    """For each file the places of repeated passages. ``starts``: as of `find_copies`."""
+) -> tuple[list[str], list[Done]]:
+    """For each file the places of repeated passages; and the units that counted what was not compared. ``starts``: as of `find_copies`."""
     files, least = runs.runs(len(texts)), rules.least
     by_run: list[tuple[dict[str, list[str]], dict[str, Any]]] = []
     leaving = [
@@ -181,4 +181,5 @@ def find_passages(
     searching = [road.unit("repeats", "passages:search", pieces, bucket=n, runs=len(files), least=least) for n in range(buckets)]
     repeats = {"runs": every(road.step("passages", searching), "runs.parquet")}
     settling = [unit(road, "spans", "passages:settle", own | repeats, **config) for own, config in by_run]
-    return per_file(road.step("passages", settling), len(texts))
+    settled = road.step("passages", settling)
+    return per_file(settled, len(texts)), [*met, *settled]

@@ -53,7 +53,7 @@ def funnel(home: Home, corpus: Artifact) -> dict[str, Any]:
         "sides": {rule: sides(found) for rule, found in told["near"].items()},
         "by_source": by_source(told["sources"]),
         "kinds": kinds(told["edits"]),
-        "came": came(told["clusters"]["sizes"]),
+        "copies": [came(told["clusters"]["sizes"]), compared(told["near_copies"]), sought(told["passages"])],
         "costs": costs(home),
     }
 
@@ -80,10 +80,29 @@ def begun(excerpt: str) -> str:
 
 
 def came(sizes: Mapping[str, int]) -> str:
-    """How many texts came how often, as a sentence."""
+    """How many texts came how often, as a sentence; empty when each came once."""
     said = [f"{count:,} came {'twice' if size == '2' else f'{size} times'}" for size, count in sizes.items()]
     first = next(iter(sizes.values()), 0)
-    return ", ".join(said).replace(" came", " text came" if first == 1 else " texts came", 1) + "."
+    return ", ".join(said).replace(" came", " text came" if first == 1 else " texts came", 1) + "." if sizes else ""
+
+
+def compared(near: Mapping[str, int]) -> str:
+    """Whether all pairs that may be near copies were compared, as a sentence."""
+    if not near["pairs_left_out"]:
+        return "Every pair that shares a band was compared."
+    return f"{near['pairs_left_out']:,} pairs in {near['crowded_buckets']:,} crowds were not compared."
+
+
+def sought(passages: Mapping[str, int]) -> str:
+    """How repeated passages were sought, as a sentence; empty when they were not."""
+    if not passages:
+        return ""
+    said = "every two places with one mark were compared"
+    if passages["apart"]:
+        said = f"{passages['apart']:,} places of {passages['crowded']:,} crowded marks were not all compared with each other"
+    if count := passages["blocks_in_the_way"]:
+        said += f", and {count:,} {'piece' if count == 1 else 'pieces'} of code stood in the way of a cut"
+    return f"Repeated passages were sought: {said}."
 
 
 def steps(documents: int, stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,14 +1,13 @@
 """Clean documents to learn from: the documentation of this Python, a folder, a crawl, public data sets; in three splits, with the books."""
 
 import json
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow.parquet as pq
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from scratchlm.core.artifact import Artifact, Draft, Home, fingerprint_of
 from scratchlm.core.config import FREE, Settings, nearest
@@ -19,7 +18,7 @@ from scratchlm.corpus.beside import Beside, Quality
 from scratchlm.corpus.copies import CopyRules
 from scratchlm.corpus.copying import every
 from scratchlm.corpus.funnel import report
-from scratchlm.corpus.gathering import Extra, Named, Sources
+from scratchlm.corpus.gathering import Sources
 from scratchlm.corpus.lines import LineRules
 from scratchlm.corpus.mix import MixConfig
 from scratchlm.corpus.road import Choices, Gathered, Road, gather
@@ -32,12 +31,10 @@ from scratchlm.privacy import pii, pii_labelled
 from scratchlm.privacy.pii_contacts import REGIONS
 from scratchlm.rules import filters, language
 from scratchlm.sources import record
-from scratchlm.sources.file import Limits, Reading
 from scratchlm.sources.pinned import PINNED
-from scratchlm.sources.python_docs import PACKAGES
 from scratchlm.units import storage
 from scratchlm.units.engine import Engine
-from scratchlm.units.unit import Unit
+from scratchlm.units.unit import Done, Unit
 
 
 class Private(Settings):
@@ -51,23 +48,11 @@ class Private(Settings):
     """Whose national phone numbers count, by ISO code."""
 
 
-class Config(Settings):
+class Config(Sources):
     """Which text, and what of it is kept."""
 
-    data: str | None = None
-    """Folder or URL (s3://bucket/folder) of files of any kind in READERS; None: the documentation of the installed Python."""
-    columns: dict[Named, str] = Field(default_factory=dict)
-    """Of tables in it, our column by theirs, a dot leads into a nested one: {"text": "body", "title": "meta.name"}; empty: by name."""
-    more: tuple[Extra, ...] = ()
-    """Sources beside it."""
-    packages: tuple[str, ...] = PACKAGES
-    """Packages whose docstrings join the embedded documentation; those not installed are counted and left out."""
     pinned: tuple[str, ...] = PINNED
     """Groups (modules, files, hosts) that always train."""
-    extraction: Literal["quality", "bulk"] = "quality"
-    """Of web pages: the best main text, or eight times the speed."""
-    limits: Limits = Limits()
-    """What a single file may cost."""
     languages: tuple[str, ...] | None = None
     """ISO codes of languages to keep; None: all."""
     blocklists: tuple[str, ...] = ()
@@ -100,15 +85,6 @@ class Config(Settings):
     seed: int = 0
     """The recipe's, unless it is set by itself."""
 
-    @model_validator(mode="after")
-    def _names_differ(self) -> "Config":
-        names = [name for extra in self.more for name in extra.names]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"more: two sources are called '{twice[0]}'; give each a name of its own")
-        if self.columns and "text" not in self.columns:
-            raise ValueError("columns: name the one that is the text, too")
-        return self
-
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Gather, measure, judge, select; the artifact holds the documents, the dropped ones with reasons, every verdict, and a report."""
@@ -117,11 +93,11 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
         language.checked(code)
     if config.private and (unknown := [kind for kind in config.private.kinds if kind not in pii.KINDS]):
         raise UsageError(f"corpus.private.kinds: no kind '{unknown[0]}'.{nearest(unknown[0], pii.KINDS)}")
-    if config.mix and (names := sources(config).names) and (unknown := sorted(set(config.mix.sources) - set(names))):
+    if config.mix and (names := config.names) and (unknown := sorted(set(config.mix.sources) - set(names))):
         raise UsageError(f"corpus.mix.sources: no source '{unknown[0]}'.{nearest(unknown[0], names)}")
     road = Road(config.engine, config.store or str(home.path / "units"), journal)
     beside = Beside(fixed_questions(), config.evals, config.quality, config.seed)
-    units, prints = sources(config).look(road, Reading(extraction=config.extraction, limits=config.limits), home.path / "fetched", journal)
+    units, prints = config.look(road, home.path / "fetched", journal)
     inputs = {
         "data": fingerprint_of(prints),
         "beside": fingerprint_of([beside.prints(), [storage.digest(path) for path in config.blocklists]]),
@@ -131,11 +107,6 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
         make(config, out, (road, units, choose(config, beside.make(road))), journal)
 
     return home.build("corpus", config, inputs, build)
-
-
-def sources(config: Config) -> Sources:
-    """Where the text comes from."""
-    return Sources(config.data, config.columns, config.more, config.packages)
 
 
 def make(config: Config, out: Draft, work: tuple[Road, list[Unit], Choices], journal: Journal) -> None:
@@ -180,8 +151,8 @@ def choose(config: Config, beside: Mapping[str, str]) -> Choices:
         decontamination=policy,
         split={"fractions": fractions, "pinned": sorted(config.pinned), "seed": config.seed},
         least_words=1,
-        least_characters=config.minimum_bytes // 4,  # bytes of a character at most
-        where=sources(config).where,
+        least_bytes=config.minimum_bytes,
+        where=config.where,
         seed=config.seed,
         beside=beside,
     )
@@ -196,7 +167,8 @@ def tell(config: Config, out: Draft, gathered: Gathered, choices: Choices) -> di
     least = config.quality.least if config.quality else None
     with TemporaryDirectory(dir=out.path) as spill, Tables({name: storage.dataset(own) for name, own in urls.items()}, spill) as tables:
         told = report(tables, written, config.thresholds, least)
-    crowded = Counter({name: sum(int(done.facts[name]) for done in gathered.links) for name in ("crowded_buckets", "pairs_left_out")})
+    crowded = {name: total(gathered.links, name) for name in ("crowded_buckets", "pairs_left_out")}
+    passages = {name: total(gathered.passages, name) for name in ("crowded", "apart", "blocks_in_the_way")} if gathered.passages else {}
     hits = {row["set"]: row for row in told["contamination"]}
     nothing = {"found": 0, "documents": 0, "removed": 0, "gone": 0, "cut": 0}
     with storage.here(choices.beside["evals"]) as evals:
@@ -206,8 +178,13 @@ def tell(config: Config, out: Draft, gathered: Gathered, choices: Choices) -> di
         for name, each in known.items()
     ]
     private = {kind: certain(row) for kind, row in pii_labelled.table().items()} if config.private and config.private.kinds else {}
-    mended = sum(int(done.facts["mended"]) for done in gathered.read)
-    return told | {"near_copies": dict(crowded), "mended": mended, "private": private, "coverage": coverage}
+    edges = {"mended": total(gathered.read, "mended"), "sampled": total(gathered.measured, "sampled")}
+    return told | edges | {"near_copies": crowded, "passages": passages, "private": private, "coverage": coverage}
+
+
+def total(units: Sequence[Done], name: str) -> int:
+    """A count of all units that have it."""
+    return sum(int(done.facts.get(name, 0)) for done in units)
 
 
 def certain(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +195,7 @@ def certain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(config: Config, facts: Mapping[str, Any]) -> None:
     """DataError when a split is empty or there is too little to learn from, with what became of the rest."""
-    where = sources(config).where
+    where = config.where
     reasons = ", ".join(f"{row['first']} × {row['rule']}" for row in facts["rules"][:4] if row["first"])
     dropped = f" (dropped: {reasons})" if reasons else ""
     found = {row["split"]: row for row in facts["splits"]}

@@ -14,8 +14,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from scratchlm.core.artifact import Artifact, Home
-from scratchlm.core.errors import UsageError
+from scratchlm.core.errors import DataError, UsageError
+from scratchlm.corpus.gathering import Sources
 from scratchlm.corpus.schema import MEASURE
+from scratchlm.corpus.shown import excerpt
 from scratchlm.corpus.tables import Tables, read_in
 from scratchlm.rules import filters
 from scratchlm.rules.filters import RULES
@@ -48,7 +50,10 @@ def show(home: Home, *, explain: str | None = None, removed: str | None = None) 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     with asked_of(corpus) as tables:
         if explain is not None:
-            story(console, tables, document(tables, explain), corpus.manifest.config)
+            row = document(tables, explain)
+            story(console, tables, row, corpus.manifest.config)
+            if "n_chars" in row:
+                console.print(original(row, corpus.manifest.config, home.path / "fetched"))
         if removed is not None:
             found = texts_with(tables, removed, read_in(corpus.path, corpus.path.parent))
             absence(console, tables, found)
@@ -160,6 +165,22 @@ def story(console: Console, tables: Tables, row: dict[str, Any], config: dict[st
         least = config["quality"]["least"] if config.get("quality") else 0.0
         console.print(f"{row['quality']:.2f} of 1 like the good examples, wanted is at least {least:g}")
     console.print(measures(row, config.get("thresholds", {})))
+
+
+def original(row: dict[str, Any], config: dict[str, Any], fetched: Path) -> str:
+    """How the document begins when it is read again from where it was found; private values are masked."""
+    sources = Sources.model_validate({name: config[name] for name in Sources.model_fields})
+    where = escape(row["locator"])
+    if not sources.names:
+        return f"[dim]original[/]  {where}, in the documentation of the installed Python"
+    try:
+        found = sources.reopen(row["source"], row["locator"], fetched)
+    except (UsageError, DataError) as error:
+        return f"[dim]original[/]  cannot be read again: {escape(str(error))}"
+    if found is None:
+        return f"[dim]original[/]  {where} is not there any more"
+    root, again = found
+    return f"[dim]original[/]  {escape(root)}: {where}, {len(again.text):,} characters: {escape(' '.join(excerpt(again.text).split()))}"
 
 
 def measures(row: dict[str, Any], thresholds: dict[str, float]) -> Table:

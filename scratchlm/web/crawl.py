@@ -50,3 +50,8 @@ def run(
     elif json.loads(summary.read_text(encoding="utf-8"))["plan"] != plan:
         raise UsageError(f"{folder}: holds a finished crawl with other settings. Choose another folder, or remove this one.")
     return pages_in(folder)
+
+
+def counts(folder: Path) -> dict[str, int]:
+    """How often each thing happened in a finished crawl: pages kept, addresses left out by why, failures."""
+    return json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["counts"]
