@@ -583,6 +583,14 @@ def test_wrong_rows_of_a_table_stand_in_their_place(monkeypatch: pytest.MonkeyPa
         assert {item.excerpt for item in found if isinstance(item, Dropped) and item.locator in wanted[2:6]} == {"wrong 3", "wrong 6"}
 
 
+def test_of_many_columns_the_first_are_told():
+    row = {f"{number:02}-{'x' * 40}": 1 for number in range(20)}
+    (dropped,) = read("a.jsonl", json.dumps(row).encode())
+    assert isinstance(dropped, Dropped)
+    names = ", ".join(f"{number:02}-{'x' * 21}" for number in range(4))
+    assert dropped.reason == f"no column 'text' or 'content' that holds text (columns: {names}, 16 more)"
+
+
 def test_columns_are_named_whole_before_they_are_taken_apart():
     named = Reading(columns={"text": "meta.text", "score": "mark", "published_at": "day", "title": "meta.name"})
     table = [{"meta.text": "one", "mark": 0.25, "day": date(2021, 3, 4), "meta.name": "A"}]

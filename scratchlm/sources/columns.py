@@ -13,6 +13,8 @@ COLUMNS = ("title", "url", "licence", "lang", "published_at")
 """Columns that are kept as facts when they hold text, unless others are named for them."""
 NUMBERS = ("lang_score", "score")
 """Facts that are numbers."""
+MOST_NAMES, LONGEST_NAME = 4, 24
+"""Columns that a reason lists, and characters of each."""
 
 Row = Mapping[str, Any]
 
@@ -40,8 +42,9 @@ def text_column(texts: Container[str], names: Container[str], named: Mapping[str
 def no_column(names: Sequence[Any], named: Mapping[str, str]) -> str:
     """The reason for a table or an object that has no column of text."""
     wanted = f"{repr(named['text']) + ', ' if named else ''}'text' or 'content'"
-    found = ", ".join(sorted(str(name)[:40] for name in names)[:8]) or "none"
-    return f"no column {wanted} that holds text (columns: {found})"
+    shown = sorted(str(name)[:LONGEST_NAME] for name in names)[:MOST_NAMES]
+    rest = [f"{len(names) - len(shown):,} more"] if len(names) > len(shown) else []
+    return f"no column {wanted} that holds text (columns: {', '.join([*shown, *rest]) or 'none'})"
 
 
 def _column_of(place: str, names: Container[str]) -> str | None:
