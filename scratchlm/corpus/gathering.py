@@ -74,7 +74,7 @@ class Sources(Settings):
     packages: tuple[str, ...] = PACKAGES
     """Packages whose docstrings join the embedded documentation; those not installed are counted and left out."""
     extraction: Extraction = "quality"
-    """Of web pages: the best main text, or eight times the speed."""
+    """Of web pages: the best main text, or nearly as good a one at almost twice the speed."""
     limits: Limits = Limits()
     """What a single file may cost."""
 

@@ -1,12 +1,14 @@
 """Which part of a page is its content? Two libraries that agree little on details, and what the measurements showed that each one lacks.
 
 ``chosen`` (trafilatura, "quality") misses articles that stand in several boxes of one kind, and keeps rows of links below an article.
-``kept`` (resiliparse, "bulk") drops every ``<ul>`` and flattens tables, and keeps captions, dates and advertisements around an article.
+``kept`` (resiliparse, "bulk") drops every ``<ul>`` and flattens tables, misses boxes that are hidden from some readers, and keeps captions,
+dates and advertisements around an article. Whichever comes first, the other one is asked where it found little.
 benchmarks/extraction.py measures both.
 """
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - its compiled part has no types
@@ -29,8 +31,21 @@ TAIL = 0.3
 FEWEST_NEW = 400
 """Characters that twins must add, and they must add half as much again as was found (0.2 took advertisements in on 3 of 990 pages)."""
 
-AROUND = ("script", "head", "nav", "footer", "aside", "button", "select")
-"""Elements that are never content."""
+AROUND = ("nav", "footer", "aside")
+"""Elements that are never content, but for the pages that never close one."""
+SMALL_PRINT = 0.05
+"""Of a page's text: what paragraphs may hold that stand in these elements, when no paragraph stands elsewhere."""
+DRESS = (
+    "abbr", "acronym", "area", "b", "bdi", "bdo", "big", "cite", "data", "dfn", "em", "font", "i", "img", "input", "ins", "kbd", "link",
+    "mark", "meta", "nobr", "param", "picture", "samp", "small", "source", "tt", "u", "var", "wbr",
+)  # fmt: skip
+"""Elements that hold nothing, or text whose tags trafilatura strips."""
+BOXES = ("div", "span", "section", "p", "li", "ul", "h1", "h2", "h3", "h4", "h5", "h6", "label", "figure", "article", "header")
+"""Elements that say nothing when they are empty. An empty link does: trafilatura drops a paragraph that holds nothing else."""
+PRELOADED = "data-preloaded"
+"""The id of the element whose attributes hold the thread of a Discourse forum, which trafilatura reads."""
+GONE = "gone"
+SIZE = etree.XPath("string-length(normalize-space(//body))")
 CAPTIONS = ["[class*='caption' i]"]
 """Of images: left in they cost 0.013 of F1."""
 STEP, HEADING, UNSURE = 20.0, 10.0, 30.0
@@ -42,13 +57,31 @@ MOST_WEIGHT = 400
 """Of a list, a table or code: a long one is no better proof of content than a paragraph."""
 
 
+def strip_around(tree: Any) -> None:
+    """Take out what leads around the site, unless the page stands in it, as all that follows a ``<nav>`` that is never closed does."""
+    if not _is_all_around(tree):
+        etree.strip_elements(tree, *AROUND, with_tail=False)
+
+
+def size_of(tree: Any) -> int:
+    """Characters of all text of a page, each run of white space one."""
+    return int(SIZE(tree))
+
+
+def prose_of(tree: Any) -> int:
+    """Characters of the paragraphs of a page, labels left out."""
+    texts = (flat("".join(node.itertext())) for node in tree.iter("p") if next(node.iterancestors("p"), None) is None)
+    return sum(len(text) for text in texts if len(text) >= PROSE)
+
+
 def words(text: str) -> str:
     """Only letters and digits, lower case: to tell whether two texts are the same but for their dress."""
     return re.sub(r"\W+", "", text).casefold()
 
 
 def chosen(tree: Any) -> list[Block] | None:
-    """The content as trafilatura sees it, without what it appends; None when it sees none. ``tree`` may lose its twins."""
+    """The content as trafilatura sees it, without what it appends; None when it sees none. ``tree`` may lose the rest, and its twins."""
+    _lighten(tree)
     body = _main(tree)
     if body is None:
         return None
@@ -64,7 +97,7 @@ def kept(tree: Any, titles: Iterable[str]) -> list[Block]:
     """The content as resiliparse sees it, lists, tables and code restored, what stands around it left out. ``tree`` is taken apart."""
     from resiliparse.extract.html2text import extract_plain_text  # heavy: only for pages
 
-    etree.strip_elements(tree, *AROUND, with_tail=False)
+    etree.strip_elements(tree, "script", with_tail=False)
     taken = _stand_ins(tree)
     page = etree.tostring(tree, encoding="unicode", method="html")
     found = extract_plain_text(
@@ -89,8 +122,8 @@ def kept(tree: Any, titles: Iterable[str]) -> list[Block]:
 
 
 def all_of(tree: Any) -> list[Block]:
-    """Everything on the page but what no reader sees and what leads around the site."""
-    etree.strip_elements(tree, *AROUND, "form", with_tail=False)
+    """Everything that is left of the page but its forms."""
+    etree.strip_elements(tree, "script", "form", with_tail=False)
     return layout.blocks(tree)
 
 
@@ -106,15 +139,46 @@ def without_title(page: Sequence[Block], titles: Iterable[str]) -> list[Block]:
     return list(page)
 
 
-def _main(tree: Any) -> Any:
-    import logging
+def _is_all_around(tree: Any) -> bool:
+    """Whether every paragraph stands in what leads around the site, and they are no mere small print."""
+    depth = size = 0
+    for event, node in etree.iterwalk(tree, events=("start", "end"), tag=(*AROUND, "p")):
+        if node.tag != "p":
+            depth += 1 if event == "start" else -1
+        elif not depth:
+            return False
+        elif event == "start":
+            size += len(node.text or "")
+    return size > SMALL_PRINT * size_of(tree)
 
+
+def _lighten(tree: Any) -> None:
+    """Take out of a tree what trafilatura takes out later or passes over: it asks each element a dozen questions before."""
+    etree.strip_tags(tree, *DRESS)
+    for node in reversed(list(tree.iter(*BOXES))):
+        is_empty = not (node.text or "").strip() and all(child.tag == GONE and not (child.tail or "").strip() for child in node)
+        if is_empty and node.get("id") != PRELOADED:
+            node.tag = GONE
+    etree.strip_tags(tree, GONE)  # not one by one: that would copy the text around each
+
+
+def _main(tree: Any) -> Any:
     from trafilatura import bare_extraction  # heavy: only for pages
 
-    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it writes a line for each page without content; we count those
-    found = bare_extraction(tree, fast=True, output_format="txt", include_comments=False)
+    found = bare_extraction(tree, options=_options())
     body = found.body if found is not None and not isinstance(found, dict) else None
     return body if body is not None and "".join(body.itertext()).strip() else None
+
+
+@cache
+def _options() -> Any:
+    """Not made for each page: reading trafilatura's settings takes as long as parsing a small one."""
+    import logging
+
+    from trafilatura.settings import Extractor  # heavy: only for pages
+
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it writes a line for each page without content; we count those
+    return Extractor(fast=True, comments=False)
 
 
 def _twins(tree: Any, body: Any) -> list[Any]:

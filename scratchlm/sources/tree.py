@@ -14,18 +14,20 @@ MOST_TAGS = 1_000_000
 STRIDE, MOST_ATTRIBUTES = 10_000, 2_000
 """A longer tag is looked at; the parser compares each attribute of a tag with all others."""
 
+ELEMENTS = etree.ElementDefaultClassLookup(element=lxml_html.HtmlElement)
+"""What trafilatura asks for. The parser of lxml.html would ask a function in Python for the class of each element."""
 
-def tree_of(markup: str, *, for_trafilatura: bool = False) -> tuple[Any, bool]:
+
+def tree_of(markup: str) -> tuple[Any, bool]:
     """The tree without comments, None when there is nothing, and whether it is deeper than 255 levels.
 
     What a page declares is never expanded or fetched. Refused when the page is larger, or nested deeper, than can be parsed.
     """
     _bound(markup)
-    # Elements of lxml.html are what trafilatura asks for; plain ones are half as slow to walk over.
-    kind = lxml_html.HTMLParser if for_trafilatura else etree.HTMLParser
     data = markup.encode("utf-8", "replace")
     for is_deep in (False, True):
-        parser = kind(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True, huge_tree=is_deep)
+        parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True, huge_tree=is_deep)
+        parser.set_element_class_lookup(ELEMENTS)
         try:
             tree = etree.fromstring(data, parser) if markup.strip() else None
         except (etree.LxmlError, ValueError) as error:
@@ -39,7 +41,7 @@ def _bound(markup: str) -> None:
     """Refused when parsing would cost too much."""
     if len(markup) > LONGEST:
         raise Refused("too large", f"a page has more than {LONGEST:,} characters")
-    if markup.count("<") > MOST_TAGS:
+    if len(markup) > MOST_TAGS and markup.count("<") > MOST_TAGS:
         raise Refused("bomb", f"a page has more than {MOST_TAGS:,} tags")
     if all(markup.find("<", at, at + STRIDE) >= 0 for at in range(0, len(markup), STRIDE)):
         return
