@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scratchlm.core.errors import UsageError
-from scratchlm.privacy import pii_contacts, pii_numbers, pii_streets, pii_surrogates, secrets
-from scratchlm.privacy.pii_pattern import Pattern, lowered
+from scratchlm.privacy import passwords, pii_contacts, pii_hosts, pii_national, pii_numbers, pii_streets, pii_surrogates, secrets
+from scratchlm.privacy.pii_pattern import Hints, Pattern, lowered
 from scratchlm.privacy.pii_surrogates import Invent
 
 STAGE = "pii"
@@ -27,31 +27,35 @@ class Kind:
     invent: Invent
     gate: re.Pattern[str] | None = None
     """Without a match of it anywhere in the text there is nothing of this kind."""
+    long: bool = False
+    """Whether a value is at least ``LONG`` characters without a blank: then hints are looked for in long words only, which are few."""
 
 
-SEVEN_DIGITS = re.compile(r"[0-9](?:[ .()/\xa0-]{0,3}[0-9]){6}")
+SEVEN_DIGITS = re.compile(r"[0-9](?:[ .()/\xa0\u202f‑–-]{0,3}[0-9]){6}")
 """Asked once for all the kinds that are numbers: most texts hold none."""
+LONG = 20
+"""Characters of a word that only few words have."""
 
 
 KINDS: dict[str, Kind] = {
     "private_key": Kind(secrets.PRIVATE_KEY, "<private-key>", pii_surrogates.key_block),
-    "api_key": Kind(secrets.API_KEY, "<key>", pii_surrogates.key),
-    "secret": Kind(secrets.SECRET, "<secret>", pii_surrogates.alike),
+    "api_key": Kind(secrets.API_KEY, "<key>", pii_surrogates.key, long=True),
+    "secret": Kind(passwords.SECRET, "<secret>", pii_surrogates.alike),
     "email": Kind(pii_contacts.EMAIL, "<email>", pii_surrogates.email),
     "iban": Kind(pii_numbers.ACCOUNT, "<iban>", pii_surrogates.iban),
     "credit_card": Kind(pii_numbers.CREDIT_CARD, "<card>", pii_surrogates.unchecked(pii_numbers.is_card), gate=SEVEN_DIGITS),
-    "us_ssn": Kind(pii_numbers.US_SSN, "<ssn>", pii_surrogates.ssn, gate=SEVEN_DIGITS),
-    "br_cpf": Kind(pii_numbers.BR_CPF, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_cpf), gate=SEVEN_DIGITS),
-    "fr_nir": Kind(pii_numbers.FR_NIR, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_nir), gate=SEVEN_DIGITS),
-    "it_codice_fiscale": Kind(pii_numbers.IT_CODICE_FISCALE, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_codice_fiscale)),
-    "es_dni": Kind(pii_numbers.ES_DNI, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_dni), gate=SEVEN_DIGITS),
-    "in_aadhaar": Kind(pii_numbers.IN_AADHAAR, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_aadhaar), gate=SEVEN_DIGITS),
-    "pl_pesel": Kind(pii_numbers.PL_PESEL, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_pesel), gate=SEVEN_DIGITS),
-    "nl_bsn": Kind(pii_numbers.NL_BSN, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_bsn), gate=SEVEN_DIGITS),
-    "ipv6": Kind(pii_contacts.IPV6, "<ip>", pii_surrogates.ipv6),
-    "ipv6_private": Kind(pii_contacts.IPV6_PRIVATE, "<ip>", pii_surrogates.ipv6_private),
-    "ipv4": Kind(pii_contacts.IPV4, "<ip>", pii_surrogates.ipv4),
-    "ipv4_private": Kind(pii_contacts.IPV4_PRIVATE, "<ip>", pii_surrogates.ipv4_private),
+    "us_ssn": Kind(pii_national.US_SSN, "<ssn>", pii_surrogates.ssn, gate=SEVEN_DIGITS),
+    "br_cpf": Kind(pii_national.BR_CPF, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_cpf), gate=SEVEN_DIGITS),
+    "fr_nir": Kind(pii_national.FR_NIR, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_nir), gate=SEVEN_DIGITS),
+    "it_codice_fiscale": Kind(pii_national.IT_CODICE_FISCALE, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_codice_fiscale)),
+    "es_dni": Kind(pii_national.ES_DNI, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_dni), gate=SEVEN_DIGITS),
+    "in_aadhaar": Kind(pii_national.IN_AADHAAR, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_aadhaar), gate=SEVEN_DIGITS),
+    "pl_pesel": Kind(pii_national.PL_PESEL, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_pesel), gate=SEVEN_DIGITS),
+    "nl_bsn": Kind(pii_national.NL_BSN, "<national-id>", pii_surrogates.unchecked(pii_numbers.is_bsn), gate=SEVEN_DIGITS),
+    "ipv6": Kind(pii_hosts.IPV6, "<ip>", pii_surrogates.ipv6),
+    "ipv6_private": Kind(pii_hosts.IPV6_PRIVATE, "<ip>", pii_surrogates.ipv6_private),
+    "ipv4": Kind(pii_hosts.IPV4, "<ip>", pii_surrogates.ipv4),
+    "ipv4_private": Kind(pii_hosts.IPV4_PRIVATE, "<ip>", pii_surrogates.ipv4_private),
     "street_address": Kind(pii_streets.STREET_ADDRESS, "<address>", pii_surrogates.street),
     "phone": Kind((), "<phone>", pii_surrogates.phone, gate=SEVEN_DIGITS),
 }
@@ -78,22 +82,24 @@ def find(text: str, kinds: Sequence[str] = DEFAULT, *, regions: Sequence[str] = 
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise UsageError(f"There is no kind of private value called {unknown[0]}; known are {', '.join(KINDS)}.")
     lower = lowered(text)
+    hints, long = Hints(lower), Hints(" ".join(word for word in lower.split() if len(word) >= LONG))
     taken: list[Span] = []
     asked: dict[re.Pattern[str], bool] = {}
     for name, kind in KINDS.items():
         if kind.gate and kind.gate not in asked:
             asked[kind.gate] = kind.gate.search(text) is not None
         if name in kinds and (kind.gate is None or asked[kind.gate]):
-            found = sorted(_places(name, text, lower, regions), key=lambda place: (place[0], -place[1]))
+            found = sorted(_places(name, text, lower, long if kind.long else hints, regions), key=lambda place: (place[0], -place[1]))
             taken = merged(taken, [Span(start, end, name) for start, end in found])
     return taken
 
 
-def _places(name: str, text: str, lower: str, regions: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _places(name: str, text: str, lower: str, hints: Hints, regions: Sequence[str]) -> Iterator[tuple[int, int]]:
     if name == "phone":
-        yield from pii_contacts.phones(text, lower, regions)
+        yield from pii_contacts.phones(text, hints, regions)
     for pattern in KINDS[name].patterns:
-        yield from pattern.find(text, lower)
+        if pattern.hinted(hints):
+            yield from pattern.find(text, lower)
 
 
 def merged(taken: Sequence[Span], found: Sequence[Span]) -> list[Span]:

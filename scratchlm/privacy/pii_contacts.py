@@ -1,10 +1,9 @@
-"""Where a person or a machine is reached: e-mail addresses, IP addresses, phone numbers, street addresses."""
+"""Where a person is reached: e-mail addresses and phone numbers."""
 
-import ipaddress
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
-from scratchlm.privacy.pii_pattern import Pattern, always, before, is_thing
+from scratchlm.privacy.pii_pattern import Pattern, always, before, column, is_thing
 
 # Latin letters and digits only: in Chinese or Japanese text an address stands between letters without a blank.
 LETTER = "A-Za-z0-9À-ɏ"
@@ -19,7 +18,7 @@ NOT_TOP = re.compile(
 """Endings of files and of system units, as in logo@2x.png and getty@tty1.service."""
 PATH_AFTER = re.compile(r":[\w.~-]{0,60}/|:[\w.-]{1,60}\.git\b")
 SURE_TOP = re.compile(r"\.(?:com|org|net|edu|gov|mil|int|info|(?!to|mm)[a-z]{2})$")
-"""Endings of hosts that are no names of methods: an opening bracket may follow."""
+"""Endings of hosts that are no names of methods: an opening bracket or the end of code may follow."""
 NO_BOX_BEFORE = re.compile(
     r"://[^\s/@]{0,100}$|@$|(?i:message-id|references|in-reply-to):\s{0,3}(?:<[^<>\s]{0,90}>\s{0,3}){0,3}<(?:[^<>\s]{0,60})$"
 )
@@ -30,103 +29,46 @@ def is_email(text: str, start: int, end: int) -> bool:
     """Not a file, a system unit, a method of a matrix product, the target of a copy, or the user within a URL."""
     if NOT_TOP.search(text[start:end]) or text.startswith(("git@", "hg@"), start):
         return False
-    if PATH_AFTER.match(text, end) or (text.startswith("(", end) and not SURE_TOP.search(text[start:end])):
+    if PATH_AFTER.match(text, end) or (text.startswith(("(", "``"), end) and not SURE_TOP.search(text[start:end])):
         return False
     return not NO_BOX_BEFORE.search(before(text, start, 110))
 
 
-AT, DOT = r"[(\[{](?:at|AT)[)\]}] {0,2}", r" {0,2}[(\[{](?:dot|DOT)[)\]}] {0,2}"
+AT = r"[(\[{<] ?(?:(?i:at|arroba)|@) ?[)\]}>] {0,2}"
+DOT = r" {0,2}[(\[{<] ?(?:(?i:dot|punkt|punto|point|ponto|kropka|punt)|\.) ?[)\]}>] {0,2}"
 END = rf"(?![{LETTER}@]|[_-]{{1,9}}[{LETTER}])"
 HOST = rf"(?:{LABEL}\.){{1,8}}{TOP}{END}"
+SPOKEN_TOP = "(?:com|org|net|edu|gov|info|io|de|fr|uk|es|it|nl|pl|pt|br|ca|au|eu|ch|at)"
+SPOKEN = re.compile(rf"(?<![{LETTER}.])[{LETTER}][{LETTER}_+-]{{0,40}}(?:(?:\.| dot )[{LETTER}_+-]{{1,40}}){{0,3}}$")
+"""What stands before "at example dot org"."""
 EMAIL = (
     Pattern(re.compile(rf"@{HOST}"), is_email, left=re.compile(LOCAL + "$")),
     Pattern(re.compile(rf"@{HOST}(?!')"), is_email, ("'",), left=re.compile(WITH_APOSTROPHE + "$")),
     Pattern(re.compile(rf"%40{HOST}"), is_email, ("%40",), left=re.compile(LOCAL + "$")),
     Pattern(
-        re.compile(rf"{AT}(?:{LABEL}(?:\.|{DOT})){{1,8}}{TOP}{END}"), always, ("(at)", "[at]", "{at}"), left=re.compile(LOCAL + " {0,2}$")
+        re.compile(rf"{AT}(?:{LABEL}(?:\.|{DOT})){{1,8}}{TOP}{END}"),
+        always,
+        (
+            "(at)",
+            "[at]",
+            "{at}",
+            "<at>",
+            "( at )",
+            "[ at ]",
+            "(@)",
+            "[@]",
+            "(ät)",
+            "arroba",
+            "chiocciola",
+            "arobase",
+            "małpa",
+            "apenstaartje",
+        ),
+        left=re.compile(rf"(?<![{LETTER}])(?:[{LETTER}][{LETTER}_+-]{{0,40}}{DOT}){{0,3}}{LOCAL} {{0,2}}$"),
     ),
+    Pattern(re.compile(rf"(?i) at (?:{LABEL} dot ){{1,4}}{SPOKEN_TOP}(?![{LETTER}])"), always, (" dot ",), left=SPOKEN),
     Pattern(re.compile(rf"<(?P<value>{LOCAL} at (?:{LABEL}\.){{1,8}}{TOP})>"), always, (" at ",)),
 )
-
-PRIVATE = tuple(
-    map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "fc00::/7", "fe80::/10"))
-)
-"""Ranges for use within one house. Loopback, netmasks, multicast and the like are the same on every machine and are no one's."""
-EXAMPLES = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")))
-VERSION = re.compile(
-    r"(?i)(?:(?<![a-z])(?:v|ver|version|versie|firmware|release|build|driver|section|clause|chapter|article|rule|oid|kernel)s?"
-    r"(?: (?:no|number|is|was|to))?[\s.:=#\"'(]{0,4}"
-    r"|version\W{1,4}|[a-z]/|[a-z]-|==|>=|~=|§ ?)$"
-)
-ADDRESSED = re.compile(
-    r"(?i)(?<![a-z])(?:ip|addr|address|host|server|from|dns|ping|client|peer|at|port|[\w-]{0,20}_ip)\b[^\n]{0,20}$|[@/\[]$"
-)
-LOGGED = re.compile(r" \S{1,40} \S{1,40} \[\d")
-"""User and time in the log of a web server."""
-RESOLVERS = frozenset(("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9"))
-
-
-def address_of(value: str) -> str | None:
-    """``public``, ``private``, or None for what is no address or belongs to no machine. Ranges for examples count as public."""
-    try:
-        address = ipaddress.ip_address(value)
-    except ValueError:
-        return None
-    if value.endswith("::"):
-        return None
-    if any(address in network for network in PRIVATE):
-        return None if address.version == 4 and value.endswith((".0", ".255")) else "private"
-    meant = address.is_global and not address.is_multicast
-    return "public" if meant or any(address in network for network in EXAMPLES) else None
-
-
-NETWORK = re.compile(r"/\d{1,3}(?!\d)")
-
-
-def is_network(text: str, start: int, end: int) -> bool:
-    """Whether a prefix length follows and the address has no bits beyond it, as in 10.0.0.0/8; one with /32 is a machine's."""
-    prefix = NETWORK.match(text, end)
-    try:
-        return prefix is not None and ipaddress.ip_network(text[start : prefix.end()]).num_addresses > 1
-    except ValueError:
-        return False
-
-
-def ipv4(reach: str) -> Callable[[str, int, int], bool]:
-    """Whether four numbers are an address of that reach, and not a version, a section or an outline: those are small and stand alone."""
-
-    def meant(text: str, start: int, end: int) -> bool:
-        value = text[start:end]
-        if address_of(value) != reach or is_network(text, start, end) or VERSION.search(before(text, start, 30)):
-            return False
-        outline = before(text, start, 1) in ("", "\n") and text[end : end + 2].lstrip(" ").istitle()
-        parts = [int(part) for part in value.split(".")]
-        small = (parts[0] < 30 and sum(part < 30 for part in parts) > 2) or parts[3] == 0
-        small = small and reach == "public" and (outline or value not in RESOLVERS)
-        return not small or text.startswith(":", end) or bool(LOGGED.match(text, end) or ADDRESSED.search(before(text, start, 30)))
-
-    return meant
-
-
-def ipv6(reach: str) -> Callable[[str, int, int], bool]:
-    """Whether it is an address of that reach, and not a slice such as x[2000::2]."""
-
-    def meant(text: str, start: int, end: int) -> bool:
-        sliced = text[start - 1 : start] == "[" and text[max(0, start - 2) : start - 1].isalnum()
-        if text.count(":", start, end) == 7 and end - start < 7 + 8 * 2.5:
-            return False  # eight pairs are the number of a disc or a part of a fingerprint
-        return not sliced and address_of(text[start:end]) == reach and not is_network(text, start, end)
-
-    return meant
-
-
-FOUR = re.compile(r"[0-9](?<![\w.].)[0-9]{0,2}(?:\.[0-9]{1,3}){3}(?!\w|\.[0-9]|-[A-Za-z])")
-HEX = r"(?::[0-9a-fA-F]{0,4}){2,7}(?![\w:])"
-# Eight groups of mostly three or four digits are unmistakable, whatever range they are from.
-EIGHT = r"[0-9a-fA-F](?<![\w:.].)[0-9a-fA-F]{0,3}(?::[0-9a-fA-F]{1,4}){7}(?![\w:])"
-IPV4, IPV4_PRIVATE = (Pattern(FOUR, ipv4("public")),), (Pattern(FOUR, ipv4("private")),)
-IPV6 = (Pattern(re.compile(r"[23](?<![\w:.].)[0-9a-fA-F]{3}" + HEX), ipv6("public")), Pattern(re.compile(EIGHT), ipv6("public")))
-IPV6_PRIVATE = (Pattern(re.compile(r"[fF](?<![\w:.].)(?:[cCdD][0-9a-fA-F]{2}|[eE][89abAB][0-9a-fA-F])" + HEX), ipv6("private"), ("f",)),)
 
 REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "PL", "BR", "IN", "AU", "IE", "AT", "CH", "BE", "PT", "SE", "JP", "CN")
 """Whose national numbers are known, tried in this order."""
@@ -147,39 +89,93 @@ DIGITS = {
 # Set aside for stories, so that no one is called; the library holds them for invalid.
 FICTION = re.compile(r"\+(?:44(?:7700900|1632960)\d{3}|3363998\d{4})$")
 CALL = (
-    r"(?:tel|call|calls|fax|cell|ring|reach|dial|desk|handy|sms|pager|ph|bel|ruf|fixe|tlf|kom|cel|message|messages|answering|ligue|liga|port|dom|fisso)(?![a-zà-ÿ])"
-    r"|teleph|telef|teléf|telèf|phone|mobil|móvil|whatsapp|cellul|celul|hotline|msisdn|tél|appel|portable|llam|chiam|anruf|rufnummer|zadzwoń|komórk|fone"
-    r"|contact[ _]number|kontakt|contact|erreichbar|joignable|reserva|dzwoń|☎|тел|संपर्क|电话|手机|電話|携帯|फ़ोन|전화"
+    r"(?:tel|call|calls|fax|cell|ring|reach|dial|desk|handy|sms|pager|ph|bel|ruf|fixe|tlf|kom|cel|message|messages|answering|ligue"
+    r"|liga|port|dom|fisso|gsm|mob|txt|text|txts|texts|signal|viber|fijo|faks)(?![a-zà-ÿ])"
+    r"|teleph|telef|teléf|telèf|phone|mobil|móvil|whatsapp|cellul|celul|hotline|msisdn|tél|appel|portable|llam|llám|chiam|anruf"
+    r"|rufnummer|zadzwoń|komórk|fone|contact[ _]number|kontakt|contact|erreichbar|joignable|reserva|dzwoń|☎|тел|संपर्क|电话|手机|電話"
+    r"|携帯|फ़ोन|전화"
+    r"|festnetz|durchwahl|zentrale|notruf|helpline|helpdesk|switchboard|landline|secrétariat|centralita|centralino|recapito|infolinia"
+    r"|contacto|contato"
+    r"|telemóvel|telemovel|sprechstunde|notdienst|bereitschaft|störung|storing|pannen|dépannage|urgences|urgencias|emergencia"
+    r"|pronto intervento|pogotowie"
+    r"|verkaufe|zu vermieten|suche|biete|se vende|vendo|alquil|razón|interesad|pregunta|te koop|te huur|vragen|melden bij|vends|loue"
+    r"|renseignements"
+    r"|vendesi|affitt|informazioni|sprzedam|kupię|wynajm|informacj|vende-se|alugo|aluga|falar com|busco|cerco |cherche|szukam|procuro"
+    r"|gesucht|gezocht|for sale|for rent|to let|ask for|inquir|enquir|rsvp"
+    r"|rückfragen|auskunft|bereikbaar|informatie|hausmeister|huisarts|taxi|klempner|plumber|electrician|handyman|babysitter|dentist"
 )
 CALLED = re.compile(rf"(?i)(?:(?<![a-z])(?:{CALL})|phone|_tel|(?:my|his|her|our|your)\b[\w ]{{0,20}}number)(?! number)[^\d+]{{0,30}}$")
-CALL_HINTS = ("number", "☎", *re.findall(r"[^\W_]+", CALL.partition(")")[0] + CALL.partition("ÿ])")[2]))
-LABELLED = re.compile(
-    r"(?i)(?<![a-z])(?:tel(?:e(?:ph|f)on[eo]?)?|phone|ph|mobile?|móvil|cell(?:ular|ulare)?|fax|desk|whatsapp|handy|tél|portable)"
-    r"(?:[ _]?(?:no|nr|number))?\.?\s{0,2}[:=.]\s{0,3}$"
+COMMON = ("ring", "tel", "call", "port", "let", "text", "number", "☎")
+"""Asked first: most texts hold one of them."""
+CALL_HINTS = (
+    *COMMON,
+    *{max(re.findall(r"[^\W_]+", word), key=len) for word in CALL.replace("(?:", "").split("|") if re.search(r"[^\W_]", word)},
 )
-NAMED_AFTER = re.compile(r"(?i)[ ,(-]{1,3}(?:office|fax|mobile|cell|phone)\b")
-EXTENSION = r"(?:,? ?(?:x|ext\.? ?)\d{1,6})?(?!\w)"
-PLUS = re.compile(r"[+0](?<![\w+.].)(?:(?<=\+) ?|(?<=0)0)[1-9][\d ().\-/\xa0]{6,22}\d" + EXTENSION)
+LABELLED = re.compile(
+    r"(?i)(?<![a-z])(?:t[eé]l(?:[eé](?:ph|f)o{1,2}n[eo]?)?|phone|ph|mobiele?|mobil|mob|m[óo]vil|cell?(?:ular|ulare)?|(?:tele)?fax"
+    r"|desk|whatsapp|handy|portable|festnetz|durchwahl|gsm|telem[óo]vel)(?:[ _]?(?:no|nr|number))?\.?\s{0,2}[:=.]\s{0,3}$"
+)
+NAMED_AFTER = re.compile(
+    r"(?i)[ ,(-]{1,3}(?:office|fax|mobile|cell|phone)\b| ?\((?:tel|home|work|direct|main|landline|handy|mobil"
+    r"|privat|dienstlich|büro|portable|bureau|domicile"
+    r"|fixe|móvil|fijo|casa|oficina|cellulare|ufficio|gsm|whatsapp|telefon)\b| is (?:mine\b|my (?:\w{1,8} )?(?:number|cell|mobile|phone))"
+)
+ASKED = re.compile(
+    r"(?i)(?<![a-z])(?:call|ring|dial|phone|reach|ll[áa]m[ae]\w{0,4}|appele[rz]|chiama\w{0,4}|bel|bellen"
+    r"|ligue|zadzwoń|anrufen|rufen sie)(?:[ -]\w{1,8}){0,2} (?:at|on|al|au|le|op|para|pod|unter|sur|il|lo) $"
+)
+"""Somebody asks for a call."""
+END_OF_NUMBER = r"(?:(?!\w)|(?=x\d))"
+"""An extension behind the number is no part of it."""
+INSIDE = r"(?:[\d().\-/‑]|[ \xa0\u202f](?! ))"
+"""What may stand within a number: two blanks part two of them."""
+PLUS = re.compile(rf"[+0](?<![\w+.].)(?:(?<=\+) ?|(?<=0)0)[1-9]{INSIDE}{{6,22}}\d" + END_OF_NUMBER)
 NANP = re.compile(
-    r"[(1-9](?<![\w.+/=-].)(?:(?<=1)[-. ]\(?|)(?:(?<=\()[2-9]\d{2}\)[ -]?[2-9]\d{2}[-. ]|(?<=[2-9])\d{2}([-.])[2-9]\d{2}\1"
-    r"|(?<=1[-. ])[2-9]\d{2}([-. ])[2-9]\d{2}\2)\d{4}(?!-\w|\.\d)" + EXTENSION
+    r"[(1-9](?<![\w.+/=-].)(?:(?<=1)[-. ]\(?|)(?:(?<=\()[2-9]\d{2}\)[ -]?[2-9]\d{2}[-. ]|(?<=[2-9])\d{2}([-.‑])[2-9]\d{2}\1"
+    r"|(?<=1[-. ])[2-9]\d{2}([-. ])[2-9]\d{2}\2)\d{4}(?!-\w|\.\d)" + END_OF_NUMBER
 )
 BRITISH = re.compile(r"[(0](?<![\w./+#-].)(?:(?<=0)|0)\d{2,4}\)? \d{3,4}(?: \d{3,4}|\d{2,3})(?![\w-]|\.\d| \d)")
-NATIONAL = re.compile(r"[(0-9](?<![\w./+#-].)(?:(?<=\d)|\d)[\d ().\-/\xa0]{5,20}\d" + EXTENSION)
+ALONE = re.compile(
+    r"[(0](?<![\w./+#:,-].)(?<!\d .)(?:(?<=\()0[1-9]\d{1,4}\) ?[1-9]\d{1,8}(?: ?\d{2,4}){0,3}"
+    r"|(?<=0)[1-9]\d{1,4} ?/ ?[1-9]\d{1,8}(?: ?\d{2,4}){0,3}"
+    r"|(?<=\()0[1-9]\d{1,4}\) ?[1-9]\d{2,7}-\d{1,4}|(?<=0)[1-9]\d{1,4} ?/ ?[1-9]\d{2,7}-\d{1,4}"
+    r"|(?<=0)[1-9]\d{1,3}-[1-9]\d{4,7}|(?<=0)1[5-7]\d{1,2} \d{7,8}|(?<=0)[1-9]([ .\xa0\u202f])\d\d(?:\1\d\d){3})(?![\w/-]|[ .]\d|[.,]\d)"
+)
+"""How Germany and its neighbours part a town's code from the number, a German mobile, and the five pairs of France."""
+CELL = re.compile(r"[2-9](?<![\w.+/=-].)\d{2} [2-9]\d{2} \d{4}(?= {0,3}(?:$|[\n|·•;<\"\t,)?!]|\.(?!\d)))")
+CELL_BEGUN = re.compile(r"(?:^|[\n|·•;>\"\t,(:“]|[^\W\d]{2}) {0,3}$")
+"""North America's form with blanks, where neither number nor sign stands before and a mark or the end of the line behind."""
+OWN = re.compile(
+    r"[(0-9](?<![\w.+/=-].)(?:(?<=[6-9])\d{2}([ .])\d{2}\1\d{2}\1\d{2}"
+    r"|(?<=0)(?:6[- ]?[1-9]\d{7}|6[- ]\d{2}(?: \d{2}){3}|[1-9]\d[- ]\d{3} ?\d{4}|[1-9]\d{2}[- ]\d{6}|[1-9]\d \d{3} \d{2} \d{2}"
+    r"|\d{3}[ /]\d{2}([ .])\d{2}\2\d{2})"
+    r"|(?<=3)\d{2}[ ./-]\d{6,7}|(?<=0)4\d{2} \d{3} \d{3}|(?<=\()0[2378]\) \d{4} \d{4}|(?<=\()\d{2}\) ?9?\d{4}-\d{4}"
+    r"|(?<=[4-8])\d{2}-\d{3}-\d{3}|(?<=0)[1-9]\d{1,3} [1-9]\d{5,7})(?![\w/-]| ?\d|[.,]\d)"
+)
+"""How numbers, most of them of mobiles, are written in Germany, Spain, the Netherlands, Switzerland, Belgium, Italy, Australia, Brazil and
+Poland, and little else is."""
+OWNERS = ("DE", "ES", "NL", "CH", "BE", "IT", "AU", "IE", "BR", "PL")
+FREE_OF_DIGITS = re.compile(r"(?:^|[^\d\s.,]|[^\d\s][.,]|\n)\s{0,3}[\"'“«(]?$")
+NATIONAL = re.compile(rf"[(0-9](?<![\w./+#-].)(?:(?<=\d)|\d){INSIDE}{{5,20}}\d" + END_OF_NUMBER)
 
 
-def phones(text: str, lower: str, regions: Sequence[str] = REGIONS) -> Iterator[tuple[int, int]]:
-    """Numbers with a country's code, those in the very form of North America or Britain, and others beside a word such as "call".
+def phones(text: str, hints: Container[str], regions: Sequence[str] = REGIONS) -> Iterator[tuple[int, int]]:
+    """Numbers with a country's code, those in the very form of some countries, and others beside a word such as "call".
 
     Behind a label such as "Tel.:" the library need not know the number: seven to fifteen digits that are no date will do.
     """
     if "+" in text or "00" in text:
-        yield from _valid(text, PLUS, (None,))
+        yield from (place for place in _valid(text, PLUS, (None,)) if is_parted(text, *place))
     if "US" in regions or "CA" in regions:
         yield from _valid(text, NANP, ("US",))
+        yield from _valid(text, CELL, ("US",), near=CELL_BEGUN)
     if "GB" in regions:
         yield from ((start, end) for start, end in _valid(text, BRITISH, ("GB",)) if is_grouped(text[start:end], "GB"))
-    if any(hint in lower for hint in CALL_HINTS):
+    if own := [region for region in OWNERS if region in regions]:
+        yield from _valid(text, OWN, own, near=FREE_OF_DIGITS)
+    if own := [region for region in ("DE", "FR", "AT", "CH", "BE") if region in regions]:
+        yield from ((start, end) for start, end in _valid(text, ALONE, own) if is_whole(text[start:end]))
+    if any(hint in hints for hint in CALL_HINTS):
         yield from _valid(text, NATIONAL, regions, near=CALLED)
 
 
@@ -189,12 +185,26 @@ def _valid(
     for match in shape.finditer(text):
         start, end = match.span()
         lead = before(text, start)
+        if DATE.match(match.group()) or is_thing(lead):
+            continue
         named = NAMED_AFTER.match(text, end) is not None
-        if (near and not named and not near.search(lead)) or DATE.match(match.group()) or is_thing(lead):
+        if near and not named and not near.search(lead) and not CALLED.search(column(text, start, end)):
             continue
         length = _length_of_number(match.group(), regions)
-        if length or ((named or LABELLED.search(lead)) and is_dialled(match.group())):
+        if length or ((named or LABELLED.search(lead) or ASKED.search(lead)) and is_dialled(match.group())):
             yield start, start + (length or end - start)
+
+
+def is_parted(text: str, start: int, end: int) -> bool:
+    """Whether a number with 00 before its country is more than a row of digits, or stands where a call is spoken of."""
+    value = text[start:end]
+    return not (value.startswith("00") and value.isdigit()) or CALLED.search(before(text, start)) is not None
+
+
+def is_whole(value: str) -> bool:
+    """Whether it has ten digits at least, and not as five pairs in rising order: so winning numbers are printed."""
+    parts = re.findall(r"\d+", value)
+    return sum(map(len, parts)) > 9 and (len(parts) != 5 or parts != sorted(parts))
 
 
 # A day, or a decimal fraction: one dot alone parts no number that people dial.
@@ -206,7 +216,7 @@ def is_dialled(value: str) -> bool:
     return 7 <= sum(letter.isdigit() for letter in value) <= 15 and not DATE.match(value)
 
 
-SEPARATORS = " ./-(\xa0"
+SEPARATORS = " ./-(\xa0\u202f‑"
 
 
 def _length_of_number(value: str, regions: Sequence[str | None]) -> int:
@@ -219,11 +229,11 @@ def _length_of_number(value: str, regions: Sequence[str | None]) -> int:
 
 
 def is_grouped(value: str, region: str) -> bool:
-    """Whether blanks part the digits just where the country's own directories part them."""
+    """Whether blanks part the digits just where the country's own directories part them; a mobile's may part anywhere."""
     import phonenumbers
 
     own = phonenumbers.format_number(phonenumbers.parse(value, region), phonenumbers.PhoneNumberFormat.NATIONAL)
-    return re.findall(r"\d+", value) == re.findall(r"\d+", own)
+    return value.startswith("07") or re.findall(r"\d+", value) == re.findall(r"\d+", own)
 
 
 def is_phone(value: str, region: str | None) -> bool:

@@ -5,9 +5,9 @@ whose sentences, layouts and languages are others. Values are invented, from ran
 a value stands as ⟦kind|value⟧; ``¦`` within it is left out, so that programs that look for keys in a repository find none. Rows without
 a value tempt one kind: version numbers, ISBNs, hashes, timestamps, code, and numbers of things that pass the kind's own check.
 
-Whoever wrote ``held`` knew the patterns, but wrote it whole before they were first run on it, and no pattern was changed because of it: the
-figures are those of the first run. (Two earlier sets of that kind are in ``tune``, since patterns were mended after a look at them; of
-``held`` 38 rows were taken out whose sentence stands in ``tune`` too, all of them judged rightly.) Rows of one sentence with other values
+Whoever wrote ``held`` had not seen the patterns, only the policy of what counts; it was whole before they were first run on it, and no
+pattern was changed because of it: the figures are those of the first run. (Three earlier sets of that kind are in ``tune``, since patterns
+were mended after a look at them; of ``held`` 11 rows were taken out whose sentence stands there too.) Rows of one sentence with other values
 say little more than one row does. So beside each share stands how many independent sentences it is worth (Kish 1965, "Survey Sampling",
 the values of a sentence as one cluster); an interval is to be computed from that number.
 """

@@ -1,12 +1,12 @@
-"""Numbers that belong to one person: cards, accounts, social security and national identity numbers, each with its own check.
+"""Numbers that belong to one person, and the check of each: cards, accounts, social security and national identity numbers.
 
 Cards: ISO/IEC 7812 (Luhn). IBAN: ISO 13616 with the lengths of its registry. Aadhaar: Verhoeff 1969. The other checks are those that the
-issuing offices publish. A bare number without a check of its own counts only where a word before it says what it is.
+issuing offices publish. Cards and accounts are looked for here, the other numbers in ``pii_national``.
 """
 
 import re
 
-from scratchlm.privacy.pii_pattern import PERSON, Pattern, before, called, is_thing, on_value, unless_thing
+from scratchlm.privacy.pii_pattern import Pattern, before, called, column, is_counted, is_thing, on_value
 
 
 def digits_of(value: str) -> str:
@@ -43,18 +43,35 @@ def is_card(value: str) -> bool:
 
 
 CARD = r"card|visa|amex|maestro|(?<![a-z])(?:cc|pan)(?![a-z])|carte|carta|karte|tarjeta|cartão|karty"
+OTHER_CARD = re.compile(
+    r"(?i)(?:library|loyalty|member(?:ship)?|sim|id|identity|health|insurance|medicare|student|bus|travel|transit|rail"
+    r"|gift|store|rewards?|bonus|club|points"
+    r"|fuel|phone|calling|business|punch|time|key|access|report|score|memory|sd|graphics?|video|network|sound|smart|resident|donor"
+    r"|vaccination|staff|parking"
+    r"|green|yellow|red|post|birthday)[ _-]?cards?\b"
+    r"|(?!\w{0,12}(?:kredit|bank|debit|zahl|giro|geld|spar|visa|master|prepaid))[a-zäöü-]{3,20}karte"
+    r"|carte (?:vitale|sim|grise|navigo|d(?:e |u |es |['’])(?!cr[eé]dit|d[eé]bit|paiement))|tarjeta (?:sanitaria|sim|de (?!cr[eé]dito"
+    r"|d[eé]bito|pago|banco))"
+    r"|tessera|cartão (?:sim|d[eao] (?!cr[eé]dito|d[eé]bito|banco))|carta d(?:['’]|i |ella |el )(?!credito|debito|pagamento)"
+    r"|(?!credit|bank|betaal|debet)[a-z-]{3,15}(?:kaart|pas)(?![a-z])|kart[aąęy] (?!kredyt|płatn|debet|bank|visa|master|na "
+    r"|nr)[a-zą-ż]{3,}[ąaęj](?![a-zą-ż])"
+)
+"""Cards that pay nothing."""
+ISSUED = re.compile(r"(?i)visa|master|amex|maestro|diners|discover|debit|credit|kredit|crédit|crédito|credito")
 CARD_WORDS, CARD_CALLED = re.compile(f"(?i){CARD}"), called(CARD)
 
 
 def card(text: str, start: int, end: int) -> bool:
     """Digits in one run may be any identifier, so no thing's name stands before them; after a word about cards every bank's will do."""
-    value, lead = text[start:end], before(text, start)
-    if is_thing(lead, CARD_CALLED):
+    value, lead, head = text[start:end], before(text, start), column(text, start, end)
+    if is_thing(head or lead, CARD_CALLED):
+        return False
+    if OTHER_CARD.search(lead) and not ISSUED.search(lead):
         return False
     if CARD_WORDS.search(lead):
         return luhn(digits_of(value)) and len(set(digits_of(value))) > 1 and value[0] in "23456"
     common = not value.isdigit() or len(value) in (14, 15, 16)
-    return common and is_card(value)
+    return common and is_card(value) and not is_counted(head or lead, CARD_CALLED)
 
 
 IBAN_LENGTHS = {
@@ -68,14 +85,15 @@ IBAN_LENGTHS = {
 }  # fmt: skip
 # One shape for each length, so that a word after the account is never taken for a part of it.
 IBAN = (
-    r"[A-Z](?<![A-Za-z0-9].)(?=[A-Z][0-9]{2})(?:"
+    r"[0-9](?<=[A-Za-z]{2}.)(?<![A-Za-z0-9]...)[0-9](?:"
     + "|".join(
-        f"(?:{'|'.join(f'(?<={country[0]}){country[1]}' for country, own in IBAN_LENGTHS.items() if own == length)})"
-        f"[0-9]{{2}}(?:[ \\xa0-]?[A-Z0-9]){{{length - 4}}}"
+        f"(?:{'|'.join(f'(?<={country}..)' for country, own in IBAN_LENGTHS.items() if own == length)})"
+        f"(?:[ \\xa0-]?[A-Z0-9]){{{length - 4}}}"
         for length in sorted(set(IBAN_LENGTHS.values()))
     )
     + ")(?![A-Za-z0-9])"
 )
+COUNTRY = re.compile("[A-Za-z]{2}$")
 
 
 def is_iban(value: str) -> bool:
@@ -116,9 +134,9 @@ def is_cpf(value: str) -> bool:
 
 def is_nir(value: str) -> bool:
     """France's NIR: the key is 97 less the remainder; the two parts of Corsica count as 19 and 18."""
-    value = value.replace(" ", "").upper()
+    value = re.sub(r"[^0-9AB]", "", value.upper())
     digits = value[:5] + {"2A": "19", "2B": "18"}.get(value[5:7], value[5:7]) + value[7:]
-    return digits.isdigit() and 97 - int(digits[:13]) % 97 == int(digits[13:])
+    return len(digits) == 15 and digits.isdigit() and 97 - int(digits[:13]) % 97 == int(digits[13:])
 
 
 ODD_DIGITS = (1, 0, 5, 7, 9, 13, 15, 17, 19, 21)
@@ -128,7 +146,7 @@ ODD = dict(zip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", (*ODD_DIGITS, *ODD_LETTER
 
 def is_codice_fiscale(value: str) -> bool:
     """Italy's codice fiscale: letters on odd places have values of their own, on even ones their order."""
-    value = value.upper()
+    value = value.replace(" ", "").upper()
     even = sum(int(letter) if letter.isdigit() else ord(letter) - 65 for letter in value[1:15:2])
     return (even + sum(ODD[letter] for letter in value[0:15:2])) % 26 == ord(value[15]) - 65
 
@@ -141,8 +159,9 @@ def is_bsn(value: str) -> bool:
 
 def is_pesel(value: str) -> bool:
     """Poland's PESEL: weights 1, 3, 7, 9, and a date of birth whose month carries the century."""
-    month, day = int(value[2:4]) % 20, int(value[4:6])
-    check = sum(int(digit) * weight for digit, weight in zip(value, (1, 3, 7, 9) * 2 + (1, 3, 1), strict=True))
+    digits = digits_of(value)
+    month, day = int(digits[2:4]) % 20, int(digits[4:6])
+    check = sum(int(digit) * weight for digit, weight in zip(digits, (1, 3, 7, 9) * 2 + (1, 3, 1), strict=True))
     return check % 10 == 0 and 1 <= month <= 12 and 1 <= day <= 31
 
 
@@ -170,69 +189,12 @@ def shape(rest: str, first: str = FIRST) -> re.Pattern[str]:
     return re.compile(first + rest + END, re.ASCII)
 
 
-SSN = r"(?<![a-z])ssn|social sec(?:urity)?|(?:my|his|her|your|their) social(?! media)|soc\.? sec|ss#|seguro social|taxpayer id"
-DNI = r"(?<![a-z])(?:dni|d\.n\.i|nif|n\.i\.f|nie|n\.i\.e|identidad|identificad)"
-SSN_WORDS, DNI_WORDS = re.compile(f"(?i){SSN}"), re.compile(f"(?i){DNI}")
-CPF_WORDS = re.compile(r"(?i)(?<![a-z])cpf|contribuinte")
-NIR_WORDS = re.compile(r"(?i)(?<![a-z])(?:nir|n° ?ss|insee|vitale)(?![a-z])|s[ée]cu|social security")
-BSN_WORDS = re.compile(r"(?i)(?<![a-z])bsn|burgerservice|sofi-?nummer|citizen service")
-AADHAAR_WORDS = re.compile(r"(?i)aadha+r|uidai|(?<![a-z])uid(?![a-z])|आधार")
-
 # A year may follow a card, but no further group of digits: that is a longer number.
 CARD_END = r"(?!-?\w| (?!(?:19|20)\d\d(?! ?\d))\d{4}\b|\.\d)"
 GROUPS = r"[2-6](?<![\w.+-].)(?<!\d[ -].)\d{3}([ -]?)(?:\d{4}\1\d{4}\1\d{4}(?:\1\d{3})?|\d{6}\1\d{4,5})"
 CREDIT_CARD = (Pattern(re.compile(GROUPS + CARD_END, re.ASCII), card), Pattern(shape(r"\d{11,18}"), card))
 ACCOUNT = (
-    Pattern(re.compile(IBAN), on_value(is_iban)),
-    Pattern(re.compile(IBAN, re.IGNORECASE), on_value(is_small_iban)),
-    Pattern(re.compile(IBAN, re.IGNORECASE), on_value(is_iban), ("iban",), re.compile("(?i)iban")),
-)
-US_SSN = (
-    Pattern(shape(r"\d{2}-\d{2}-\d{4}(?!/\d)"), unless_thing(is_ssn, called(f"{SSN}|{PERSON}"))),
-    Pattern(shape(r"\d{2}([ .]?)\d{2}\1\d{4}"), on_value(is_ssn), ("ssn", "social", "soc", "ss#"), SSN_WORDS),
-)
-ES_DNI = (
-    Pattern(
-        shape(r"(?:(?<=\d)\d\.\d{3}\.\d{3}[ -]?[A-Z]|(?<=[X-Z])-?\d{7}-?[A-Z])", r"[0-9X-Z](?<![\w.+-].)"),
-        unless_thing(is_dni, called(f"{DNI}|{PERSON}")),
-    ),
-    Pattern(
-        shape(r"(?:(?<=\d)\d{7}|(?<=[X-Zx-z])\d{7})[ -]?[A-Za-z]", r"[0-9X-Zx-z](?<![\w.+-].)"),
-        on_value(is_dni),
-        ("dni", "d.n.i", "nif", "n.i.f", "nie", "n.i.e", "identi"),
-        DNI_WORDS,
-    ),
-)
-BR_CPF = (
-    Pattern(shape(r"\d{2}\.\d{3}\.\d{3}-\d{2}"), on_value(is_cpf)),
-    Pattern(shape(r"\d{10}"), on_value(is_cpf), ("cpf", "contribuinte"), CPF_WORDS),
-)
-NIR = r"{0}\d\d{0}(?:0[1-9]|1[0-2]|[2-9]\d){0}(?:\d\d|2[ABab]){0}\d{{3}}{0}\d{{3}}{0}\d\d"
-FR_NIR = (
-    Pattern(shape(NIR.format(" "), r"[12](?<![\w.+-].)"), on_value(is_nir)),
-    Pattern(
-        shape(NIR.format(""), r"[12](?<![\w.+-].)"),
-        on_value(is_nir),
-        ("nir", "°ss", "° ss", "insee", "vitale", "sécu", "secu", "social sec"),
-        NIR_WORDS,
-    ),
-)
-PLACE = r"[0-9LMNP-V]"
-"""A digit of a codice fiscale: of two people with the same one, the second has letters for digits."""
-CODICE = rf"[A-Z]{{5}}{PLACE}{{2}}[ABCDEHLMPRST]{PLACE}{{2}}[A-Z]{PLACE}{{3}}[A-Z](?![^\W_]|-\w)"
-IT_CODICE_FISCALE = (
-    Pattern(re.compile(r"[A-Z](?<![^\W_].)" + CODICE), on_value(is_codice_fiscale)),
-    Pattern(
-        re.compile(r"[A-Z](?<![^\W_].)" + CODICE, re.IGNORECASE),
-        on_value(is_codice_fiscale),
-        ("fiscal", "c.f.", "cf"),
-        re.compile(r"(?i)codice ?fiscale|fiscal code|(?<![a-z])c\.?f(?![a-z])"),
-    ),
-)
-NL_BSN = (
-    Pattern(shape(r"(?:\d{8}|\d{3}\.\d{2}\.\d{3})"), on_value(is_bsn), ("bsn", "burgerservice", "sofi", "citizen service"), BSN_WORDS),
-)
-PL_PESEL = (Pattern(shape(r"\d{10}"), on_value(is_pesel), ("pesel",), re.compile(r"(?i)pesel")),)
-IN_AADHAAR = (
-    Pattern(shape(r"\d{3}([ -]?)\d{4}\1\d{4}", r"[2-9](?<![\w.+-].)"), on_value(is_aadhaar), ("aadha", "uid", "आधार"), AADHAAR_WORDS),
+    Pattern(re.compile(IBAN), on_value(is_iban), left=COUNTRY, reach=2),
+    Pattern(re.compile(IBAN, re.IGNORECASE), on_value(is_small_iban), left=COUNTRY, reach=2),
+    Pattern(re.compile(IBAN, re.IGNORECASE), on_value(is_iban), ("iban",), re.compile("(?i)iban"), left=COUNTRY, reach=2),
 )

@@ -1,9 +1,6 @@
-"""Keys to somebody's account: the shapes that providers publish, private key blocks, and secrets by the name that stands before them.
+"""Keys to somebody's account by the shapes that their issuers publish, and private key blocks.
 
-Every shape of a key holds a part that is drawn at random; a part that repeats a few letters is a placeholder. A secret is what follows a
-name such as ``token`` or ``password`` and a sign or the word "is", or stands before the host of a URL, and looks drawn at random; after a
-name for a password also a word and a number with a capital or a mark, as people choose them ("Summer2024"). Below eight characters, and
-where it is made of plain words alone, nothing tells a secret from prose: those stay.
+Every shape of a key holds a part that is drawn at random; a part that repeats a few letters or counts them up is a placeholder.
 """
 
 import math
@@ -19,115 +16,135 @@ def entropy(value: str) -> float:
     return -sum(count / len(value) * math.log2(count / len(value)) for count in counts)
 
 
-def is_drawn(text: str, start: int, end: int) -> bool:
-    """Whether the last 20 characters vary as chance makes them: random hexadecimal gives about 3.3 bits each, "xxxx" none."""
-    return entropy(text[max(start, end - 20) : end]) > 2.7
+HANDBOOK = re.compile(
+    "EXAMPLE|(?i:your|placeholder|x{6}|abcdefghij|0123456789|1234567890)|4eC39HqLyjWDarjtT1zdp7dc|BQokikJOvBiI2HlWgH4olfQ2"
+    "|flKxwRJSMeKKF2QT4fwpM"
+)
+"""Parts of the keys that handbooks show."""
+ESCAPED = (r"\n", r"\r", r"\t", "%3D", "%3d", "%22", "%20", "%3A", "%3a", "/bot")
+"""What ends in a letter and yet parts a key from what stands before it: line ends in a string, signs in a URL, Telegram's path."""
 
 
 def is_key(text: str, start: int, end: int) -> bool:
-    """Whether it begins where a word begins, is drawn at random and is not the one from the provider's own handbook."""
-    if "EXAMPLE" in text[start:end]:
+    """Whether it begins where a word begins, goes to its end, is drawn at random and is not the one from the issuer's own handbook."""
+    if HANDBOOK.search(text[start:end]) or text.startswith(("...", "…"), end):
         return False
-    return not (start and (text[start - 1].isalnum() or text[start - 1] in "_-")) and is_drawn(text, start, end)
+    joined = start and (text[start - 1].isalnum() or text[start - 1] in "_-") and not before(text, start, 4).endswith(ESCAPED)
+    return not joined and entropy(text[max(start, end - 20) : end]) > 2.7
 
 
-PREFIXED = (
-    "ATATT3|dckr_pat_|figd_|gsk_|glsa_|glc_|ntn_|pul-|rubygems_|sntrys_|xkeysib-|xai-|r8_|pplx-|tvly-|PMAK-|pscale_tkn_|sgp_"
-    "|shippo_live_|CFPAT-"
+WORD, HEX, DASHED = r"[A-Za-z0-9]", "[0-9a-f]", r"(?=[A-Za-z_-]{0,40}\d)[\w-]"
+"""Letters of a key; those with dashes hold a number too, which names of variables seldom do."""
+UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+BEGUN = (
+    ("AKIA ASIA ABIA ACCA", "[A-Z0-9]{16}"),
+    ("ABSK", "[A-Za-z0-9+/]{100,269}={0,2}"),
+    ("LTAI AKID", f"(?=[A-Za-z]{{0,20}}\\d){WORD}{{16,32}}"),
+    ("ghp_ gho_ ghu_ ghs_ ghr_", f"{WORD}{{36,255}}"),
+    ("github_pat_", r"\w{60,120}"),
+    (
+        "glpat- gldt- glrt- glptt- glcbt- glft- glsoat- glffct- glimt- glagent- gloas- GR1348941",
+        r"[\w-]{20,300}(?:\.[0-9a-z]{2}\.[0-9a-z]{7,9}|\.[0-9a-z]{9})?",
+    ),
+    ("xox", r"[abeoprs]-(?:\d{8,14}|\d)-[A-Za-z0-9-]{10,200}|e\.xox[bp]-\d-[A-Za-z0-9]{100,200}"),
+    ("xapp-", r"\d-[A-Za-z0-9-]{20,150}"),
+    ("https://hooks.slack.com/", r"(?:services|workflows|triggers)/T\w{6,12}/\w{6,14}/\w{16,40}"),
+    ("https://discord.com/api/webhooks/ https://discordapp.com/api/webhooks/", r"\d{17,20}/[\w-]{60,80}"),
+    ("sk_live_ sk_test_ sk_prod_ rk_live_ rk_test_ rk_prod_", f"{WORD}{{16,120}}"),
+    ("whsec_", "[A-Za-z0-9+/]{24,64}={0,2}"),
+    ("AIza", r"[\w-]{35}"),
+    ("GOCSPX-", r"[\w-]{28}"),
+    ("ya29.", r"[\w-]{30,250}"),
+    ("1//0", r"[\w-]{40,120}"),
+    ("sk-", r"(?:proj-|svcacct-|admin-|ant-[a-z]{2,8}\d\d-|or-v1-|lf-)[\w-]{32,200}|[A-Za-z0-9]{32,64}"),
+    ("hf_", f"{WORD}{{30,40}}"),
+    ("npm_", f"{WORD}{{36}}"),
+    ("pypi-AgE", r"[\w-]{50,250}"),
+    ("SG.", r"[\w-]{22}\.[\w-]{43}"),
+    ("key- pubkey-", f"{HEX}{{32}}"),
+    ("doo_v1_ dop_v1_ dor_v1_", f"{HEX}{{64}}"),
+    ("SK AC", f"{HEX}{{32}}"),
+    ("sk_", f"{HEX}{{48}}"),
+    ("shpat_ shpca_ shppa_ shpss_", "[0-9a-fA-F]{32}"),
+    ("dapi", f"{HEX}{{32}}(?:-\\d)?"),
+    ("sq0atp- sq0csp-", r"[\w-]{22,60}"),
+    ("EAAA", r"[\w-]{60}"),
+    ("EAAC EAAM EAAG EAAB", f"{WORD}{{100,300}}"),
+    ("secret_", f"(?=[A-Za-z]{{0,30}}\\d){WORD}{{43}}"),
+    ("oy2", "[a-z0-9]{43}"),
+    ("hvs. hvb. hvr.", r"[\w-]{24,300}"),
+    ("lin_api_ lin_oauth_", f"{WORD}{{40,64}}"),
+    ("dp.", f"(?:pt|ct|st|sa|scim|audit)\\.(?:[a-z0-9_-]{{2,35}}\\.)?{WORD}{{40,44}}"),
+    ("AccountKey= SharedAccessKey=", "(?P<value>[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==)"),
+    ("AGE-SECRET-KEY-1", "[0-9A-Z]{58}"),
+    ("eyJ", r"(?<![\w-]...)[\w-]{10,500}\.eyJ[\w-]{10,2000}\.[\w-]{20,700}"),
+    ("eyJrIjoi", "[A-Za-z0-9]{60,400}={0,2}"),
+    ("access-sandbox- access-development- access-production- pat-na1- pat-eu1-", UUID),
+    ("re_", f"{WORD}{{8}}_{WORD}{{20,32}}"),
+    ("NRAK- NRII- NRJS- NRIQ- NRAA-", r"[A-Za-z0-9-]{19,36}"),
+    ("dt0c01.", r"[A-Z0-9]{24}\.[A-Z0-9]{64}"),
+    ("pat", rf"{WORD}{{14}}\.{HEX}{{64}}"),
+    ("EZAK EZTK", f"{WORD}{{54}}"),
+    ("AKCp cmVmd", f"{WORD}{{59,73}}"),
+    ("FLWSECK_TEST- FLWSECK-", f"{WORD}{{12,40}}(?:-X)?"),
+    ("oauth:", "(?=[a-z]{0,20}\\d)[a-z0-9]{30}"),
+    ("ops_eyJ", "[A-Za-z0-9+/]{100,2000}={0,2}"),
+    ("A3-", r"[A-Z0-9]{6}(?:-[A-Z0-9]{5,11}){4,5}"),
+    ("sha256~", r"[\w-]{43}"),
+    ("API-", "(?=[A-Z]{0,20}[0-9])[A-Z0-9]{26}"),
+    ("fo1_ fm1r_ fm1a_ fm2_", "[A-Za-z0-9+/_-]{43,600}={0,3}"),
+    ("cio npm-", f"(?=[a-z]{{0,16}}\\d){WORD}{{32}}"),
+    ("sl.", r"(?=[A-Za-z_-]{0,40}\d)[\w-]{130,160}"),
+    ("tskey-", f"(?:api|auth|client|scim|webhook)-{WORD}{{10,20}}-{WORD}{{20,40}}"),
+    ("sbp_ squ_ sqp_ sqa_ shippo_live_ shippo_test_ pul- rubygems_", f"{HEX}{{40,48}}"),
+    ("duffel_live_ duffel_test_ fio-u- dnkey- tk-us- tfp_ AQVN y0_ pscale_tkn_ pscale_pw_ pscale_oauth_", f"{DASHED}{{35,90}}"),
+    (
+        "ATATT3 ATCTT3 ATBB HRKU-AA nfp_ dckr_pat_ dckr_oat_ figd_ CFPAT- PMAK- xkeysib- xsmtpsib- ntn_ CCIPAT_",
+        f"{DASHED}{{24,260}}(?:=[0-9A-F]{{8}})?",
+    ),
+    ("glsa_ glc_ sntrys_ sntryu_ lsv2_pt_ lsv2_sk_ pcsk_ tgp_v1_ rdme_ CLOJARS_ bkua_ sgp_ phx_ v1.0-", f"{DASHED}{{24,400}}={{0,2}}"),
+    ("gsk_ xai- r8_ pplx- tvly- csk- rpa_ pnu_ ico- p8e- sm_aat_ sm_pat_ sm_sat_ ATTA", "(?=[A-Za-z-]{0,24}\\d)[A-Za-z0-9-]{16,100}"),
 )
-"""How keys to Atlassian, Docker, Figma, Groq, Grafana (two), Notion, Pulumi, RubyGems, Sentry, Brevo, xAI, Replicate, Perplexity,
-Tavily, Postman, PlanetScale, Sourcegraph, Shippo and Contentful begin."""
-
-# Amazon, GitHub, GitLab, Slack, Stripe, Google, OpenAI and Anthropic, Hugging Face, npm, PyPI, SendGrid, Twilio, Mailgun, Telegram,
-# Discord, DigitalOcean, Shopify, Databricks, Square, Vault, Linear, Doppler, Azure storage, age, JSON web tokens.
-SHAPES = (
-    (r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}", ("akia", "asia", "abia", "acca")),
-    (r"gh[pousr]_[A-Za-z0-9]{36,255}", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_")),
-    (r"github_pat_[A-Za-z0-9_]{60,120}", ("github_pat_",)),
-    (r"gl(?:pat|dt|rt|ptt|cbt|ft|soat)-[\w-]{20,80}", ("glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glft-", "glsoat-")),
-    (r"xox[abeoprs]-\d{8,14}-[A-Za-z0-9-]{10,120}|xapp-\d-[A-Za-z0-9-]{20,150}", ("xox", "xapp-")),
-    (r"https://hooks\.slack\.com/(?:services|workflows)/T\w{6,12}/\w{6,14}/\w{16,40}", ("https://hooks.slack.com/",)),
-    (r"(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,120}|whsec_[A-Za-z0-9+/]{24,64}", ("sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_")),
-    (r"AIza[\w-]{35}|GOCSPX-[\w-]{28}|ya29\.[\w-]{30,250}", ("aiza", "gocspx-", "ya29.")),
-    (r"sk-(?:proj-|svcacct-|admin-|ant-[a-z]{2,8}\d\d-)[\w-]{32,200}|sk-[A-Za-z0-9]{32,64}", ("sk-",)),
-    (r"hf_[A-Za-z0-9]{30,40}", ("hf_",)),
-    (r"npm_[A-Za-z0-9]{36}", ("npm_",)),
-    (r"pypi-AgE[\w-]{50,250}", ("pypi-age",)),
-    (r"SG\.[\w-]{22}\.[\w-]{43}", ("sg.",)),
-    (r"[SA](?<![\w-].)(?:(?<=S)K|(?<=A)C)[0-9a-f]{32}", ()),
-    (r"key-[0-9a-f]{32}", ("key-",)),
-    (r"\d{8,10}:AA[\w-]{33}", (":aa",)),
-    (r"[MNO](?<![\w-].)[\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}", ()),
-    (r"do[opr]_v1_[0-9a-f]{64}", ("doo_v1_", "dop_v1_", "dor_v1_")),
-    (r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}", ("shpat_", "shpca_", "shppa_", "shpss_")),
-    (r"dapi[0-9a-f]{32}", ("dapi",)),
-    (r"sq0(?:atp|csp)-[\w-]{22,43}|EAAA[\w-]{60}", ("sq0", "eaaa")),
-    (r"hv[sbr]\.[\w-]{24,120}|lin_api_[A-Za-z0-9]{40}|dp\.pt\.[A-Za-z0-9]{40,44}", ("hvs.", "hvb.", "hvr.", "lin_api_", "dp.pt.")),
-    (rf"(?:{PREFIXED})[A-Za-z0-9_=-]{{24,200}}", tuple(PREFIXED.lower().split("|"))),
-    (r"AccountKey=(?P<value>[A-Za-z0-9+/]{86}==)", ("accountkey=",)),
-    (r"AGE-SECRET-KEY-1[0-9A-Z]{58}", ("age-secret-key-",)),
-    (r"eyJ(?<![\w-]...)[\w-]{10,500}\.eyJ[\w-]{10,2000}\.[\w-]{20,700}", ("eyj",)),
+"""How keys begin, and how they go on. Amazon (two), Alibaba and Tencent, GitHub (two), GitLab, Slack (three), Discord, Stripe (two),
+Google (four), OpenAI, Anthropic and others, Hugging Face, npm, PyPI, SendGrid, Mailgun, DigitalOcean, Twilio, ElevenLabs, Shopify,
+Databricks, Square (two), Facebook, Notion, NuGet, Vault, Linear, Doppler, Azure, age, JSON web tokens, Grafana, Plaid and HubSpot, Resend,
+New Relic, Dynatrace, Airtable, EasyPost, JFrog, Flutterwave, Twitch, 1Password (two), OpenShift, Octopus, Fly, crates.io, Dropbox,
+Tailscale, and last those that go on alike."""
+INSIDE = (
+    (r":AA[\w-]{33}", r"\d{8,10}$", (":aa",)),
+    (r"\.[\w-]{6}\.[\w-]{27,40}", r"(?<![\w-])[MNO][\w-]{23,27}$", (".",)),
+    (r"\dQ~[\w.~-]{31,34}", r"[\w.~]{3}$", ("q~",)),
+    (r"-us\d{1,2}", "(?<![0-9a-f])[0-9a-f]{32}$", ("-us",)),
+    (r"\.atlasv1\.[\w=-]{60,70}", rf"(?<!\w){WORD}{{14}}$", (".atlasv1.",)),
+    ("_mmk", rf"(?<!\w){WORD}{{6}}_{WORD}{{29}}$", ("_mmk",)),
+    (r"\$production\$[0-9a-z]{16}\$[0-9a-f]{32}", r"access_token$", ("$production$",)),
+    (
+        r"\.webhook\.office\.com/webhookb2/[\w@-]{60,90}/IncomingWebhook/[0-9a-f]{32}/[0-9a-f-]{36}",
+        r"https://[a-z0-9]{1,40}$",
+        ("webhookb2",),
+    ),
 )
-PREFIXES = tuple(hint for _, hints in SHAPES for hint in hints)
+"""Telegram, Discord, Azure, Mailchimp, Terraform, MaxMind, PayPal, Teams: what is rare in them, what stands before it, and hints."""
+END = r"(?![A-Za-z0-9_-])"
+PREFIXES = tuple(prefix.lower() for prefixes, _ in BEGUN for prefix in prefixes.split())
 """How keys begin that tell whose they are, in small letters: public, and the same in everybody's key."""
-API_KEY = tuple(Pattern(re.compile(rf"(?:{shape})(?![A-Za-z0-9_-])"), is_key, hints) for shape, hints in SHAPES)
-
-NAMED = re.compile(
-    r"(?:api[_-]?key|api[_-]?secret|access[_-]?key|encryption[_-]?key|secret|token|passw(?:or)?d|pwd|passwort|contraseña)"
-    r"[a-z0-9_.-]{0,20}\\?[\"']?\]?\s{0,3}(?:=>|:=|[:=>]|(?<= )(?:is|was|es|ist|est|era|lautet)(?= ))\s{0,3}(?:\\?(?P<quote>[\"']))?"
-    # Between quotes all but a blank belongs to it; else an ampersand or a semicolon does unless another parameter follows.
-    r"(?P<value>(?(quote)[^\s\"'\\]{8,200}(?=[\"'\\])|(?:[^\s\"'<>,;(){}\[\]&|]|[&;](?![a-z_][\w. -]{0,30}=|\s|$)){8,200}(?<![.:])))"
-)
-IN_URL = re.compile(r"://[^\s:/@\"'<>]{0,60}:(?P<value>[^\s/@\"'<>]{8,100})@[\w.-]")
-RUNS = re.compile(r"[a-z]+|[A-Z]+|\d+|[^A-Za-z\d]")
-PLACEHOLDER = re.compile(r"(?i)your|example|change|replace|redacted|placeholder|x{4}|\*{3}|\.{3}|1234567|^[/$%]|://")
-
-
-def is_secret(text: str, start: int, end: int) -> bool:
-    """Whether a value looks made by chance or as a password: letters and digits that keep changing, not a name, a path or a stand-in."""
-    value = text[start:end]
-    if is_chosen(text, start, end):
-        return True
-    if PLACEHOLDER.search(value) or entropy(value) < 2.7 or "publickey" in before(text, start, 20).lower():
-        return False
-    runs = RUNS.findall(re.sub(r"[_.-]", "", value))
-    numbers = sum(run.isdigit() for run in runs)
-    if not numbers or numbers == len(runs):
-        return False
-    return (numbers > 1 and len(runs) > 3) or (len(runs) > 3 and any(run in "!@#$%^&*+=?~" for run in runs)) or _is_mixed(value, runs)
-
-
-def _is_mixed(value: str, runs: list[str]) -> bool:
-    """Letters that change between large and small at every second place; the words of a name are longer."""
-    return len(value) >= 16 and len(value) / len(runs) < 2.4
-
-
-PASSWORD = re.compile(
-    r"(?i)(?:passw(?:or)?d|pwd|passwort|contraseña)\\?[\"']?\]?\s{0,3}(?:=>|:=|[:=>]|is|was|es|ist|est|era|lautet)\s{0,3}\\?[\"']?$"
-)
-CHOSEN = re.compile(r"(?=.*[A-Z!@#$%^&*?+~])[A-Za-z]{3,20}[!@#$%^&*?+~_-]?\d{1,8}[!@#$%^&*?+~]{0,4}$")
-NAME = re.compile(r"(?i)pass|pwd|secret|token|hash|field|input|text|your|example|change|sha\d|base64|version")
-"""What the name of a variable or a stand-in holds, not a password."""
-
-
-def is_chosen(text: str, start: int, end: int) -> bool:
-    """Whether it is a word and a number right after a name for a password, and no name of a variable, a type or a function."""
-    value = text[start:end]
-    if not CHOSEN.match(value) or NAME.search(value) or text[end : end + 1] in ("(", "[", "."):
-        return False
-    return PASSWORD.search(before(text, start)) is not None
-
-
-SECRET = (
-    Pattern(NAMED, is_secret, lowered=True),
-    Pattern(IN_URL, is_secret),
+API_KEY = (
+    *(
+        Pattern(re.compile(f"{re.escape(prefix)}(?:{tail}){END}"), is_key, (prefix.lower(),))
+        for prefixes, tail in BEGUN
+        for prefix in prefixes.split()
+    ),
+    *(Pattern(re.compile(shape + END), is_key, hints, left=re.compile(lead)) for shape, lead, hints in INSIDE),
 )
 
 HEAD = r"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY(?: BLOCK)?-----"
 # Between two lines of a key: the end of the line as it is or escaped, and what a string in source code or a quoted mail adds.
-GAP = r"(?:\\[rnt]|\s(?:[bru]{1,2}(?=[\"']))?|[\"'](?: {0,3}[+.&](?=\s))?|[,;>|#*()\\]|//(?=\s)){1,40}"
+GAP = (
+    r"(?:\\[rnt]|\s(?:[bru]{1,2}(?=[\"']))?|[\"'](?: {0,3}[+.&](?=\s))?|[,;>|#*()\\]|//(?=\s)"
+    r"|<(?:br ?/?|wbr|/?(?:p|div|span|code))>|&(?:#1[03]|#x[AaDd]|nbsp|gt);|\\u000[aAdD]|%0[AaDd]){1,40}"
+)
 BASE64 = "[A-Za-z0-9+/=]"
-LINE = r"(?:\r?\n|\\n)[ \t>|#*\"']{0,12}"
+LINE = r"(?:<br ?/?>)?(?:\r?\n|\\n|(?<=>))[ \t>|#*\"']{0,12}"
 HEADERS = rf"(?:{LINE}[A-Za-z-]{{2,20}}: [^\n\\]{{0,200}}){{0,6}}"
 FULL = rf"{GAP}{BASE64}{{40,8192}}(?:{GAP}{BASE64}{{40,200}}){{0,400}}"
 TAIL = rf"(?:{GAP}{BASE64}{{1,39}}){{0,2}}{GAP}-----END [A-Z ]{{0,24}}PRIVATE KEY(?: BLOCK)?-----"
