@@ -258,7 +258,7 @@ def cut_by_units(folder: Path, files: Sequence[Sequence[str]], common: Sequence[
         starts.append(row)
     places.order(enumerate(tables), lambda name: folder / name, ("characters",))
     ordered = whole.Ordered(ranked, places.offsets(map(len, tables)).tolist(), str(folder / places.PLACES), [])
-    found = whole.find_passages(road, texts, attributes, starts, ordered, substrings.PassageRules())
+    found, _ = whole.find_passages(road, texts, attributes, starts, ordered, substrings.PassageRules())
     left = []
     for file, url in zip(files, found, strict=True):
         spans: dict[str, list[cuts.Span]] = {}
