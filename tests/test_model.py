@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from fnmatch import fnmatch
 from functools import partial
 from itertools import pairwise
@@ -16,16 +17,16 @@ from torch.testing import assert_close
 
 from scratchlm.core.errors import ArtifactError
 from scratchlm.core.tensors import LanguageModel, positions_of
-from scratchlm.export.huggingface import their_name
 from scratchlm.generate.cache import Cache
-from scratchlm.model import attention, minillm, qwen3, store, swift
-from scratchlm.model.architectures import ARCHITECTURES, parameters_of, shape_only
+from scratchlm.model import attention, gpt2, llama, minillm, moe, qwen3, store, swift
+from scratchlm.model.architectures import ARCHITECTURES, build, parameters_of, shape_only
 from scratchlm.model.rotary import rotation
 from scratchlm.parallel.precision import Dtype, Precision
 
 assert_near = partial(assert_close, atol=1e-5, rtol=1e-5)
 """Sums of some dozen float32 products in another order."""
 every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
+TIED = [name for name, shape in SHAPES.items() if "tied" in type(shape).model_fields]
 
 
 def test_every_architecture_has_a_tiny_shape():
@@ -174,17 +175,65 @@ def test_the_division_of_labour_speaks_of_parameters_that_exist(name: str):
     modules = {path.removesuffix(".weight"): parameter for path, parameter in model.named_parameters() if path.endswith(".weight")}
     idle = [pattern for pattern in row.SHARDING if not any(fnmatch(module, pattern) for module in modules)]
     assert idle == []
-    assert set(row.SHARDING.values()) <= {"columns", "rows", "vocabulary"}
+    assert set(row.SHARDING.values()) <= {"columns", "rows", "vocabulary", "whole"}
     cuts = {m: [p for p in row.SHARDING if fnmatch(m, p)] for m, w in modules.items() if w.ndim == 2 and m.startswith("layers.")}
     assert all(len(patterns) == 1 for patterns in cuts.values()), cuts
 
 
+@pytest.mark.parametrize("name", TIED)
+def test_a_tied_head_is_the_embedding(name: str):
+    model, tokens_BT = tiny(name, tied=True), random_tokens(2, 9)
+    assert not any(key.startswith("head") for key in model.state_dict())
+    x_BTD = features(model, tokens_BT)
+    assert_near(model.logits(x_BTD), x_BTD @ model.embedding.weight.T)
+    assert parameters_of(fresh(name)) - parameters_of(model) == VOCAB * model.config.width
+
+
 @pytest.mark.parametrize("tied", [False, True])
-def test_every_parameter_of_qwen3_has_a_name_elsewhere(tied: bool):
-    names = [name for name, _ in fresh("qwen3", tied=tied).named_parameters()]
-    theirs = [their_name(name, qwen3.HF_NAMES) for name in names]
-    assert len(set(theirs)) == len(names)
-    assert ("lm_head.weight" in theirs) != tied
+@pytest.mark.parametrize("name", [name for name in TIED if ARCHITECTURES[name].HF_NAMES])
+def test_every_parameter_has_a_name_elsewhere(name: str, tied: bool):
+    row = ARCHITECTURES[name]
+    biased = {"attention_bias": True} if name == "llama" else {}
+    patterns = {re.sub(r"(?<=\.)\d+", "{}", path) for path in fresh(name, tied=tied, **biased).state_dict()}
+    expected = set(row.HF_NAMES) - ({"head.weight"} if tied else set())
+    assert patterns == expected
+    assert len(set(row.HF_NAMES.values())) == len(row.HF_NAMES)
+    assert all(ours.count("{}") == theirs.count("{}") for ours, theirs in row.HF_NAMES.items())
+    assert getattr(row, "HF_TRANSPOSED", frozenset()) <= patterns
+
+
+@every_architecture
+def test_a_fresh_model_has_the_numbers_it_should(name: str):
+    """Ones and zeros are exact; a sample's deviation is within five of its own standard errors of what was drawn."""
+    shape = SHAPES[name].model_copy(update={"width": 64, "vocab": 211})
+    model = build(shape, seed=3)
+    if isinstance(shape, minillm.Config | gpt2.Config):
+        shrunk = 0.02 / math.sqrt(2 * shape.layers) if isinstance(shape, gpt2.Config) else 0.02
+        drawn = {"position_embedding.weight": 0.01, "*output.weight": shrunk, "*down.weight": shrunk, "*": 0.02}
+    elif isinstance(shape, swift.Config):
+        drawn = {"*output.weight": 0.0, "*down.weight": 0.0, "head.weight": 0.0, "layers.*": None, "embedding.weight": 1.0, "*": 0.1}
+    else:
+        drawn = {"*output.weight": 0.0, "*down.weight": 0.0, "*router.weight": 0.02, "layers.*": None, "*": 0.02}
+    for path, parameter in model.named_parameters():
+        if path.endswith(("bias", "value_mix")):
+            assert (parameter == 0).all(), path
+        elif path.endswith(".mix"):
+            assert parameter.tolist() == [1, 0]
+        elif parameter.ndim == 1:
+            assert (parameter == 1).all(), path
+        else:
+            told = next(std for pattern, std in drawn.items() if fnmatch(path, pattern))
+            std = parameter.shape[1] ** -0.5 if told is None else told  # what comes out of a product is as large as what went in
+            assert parameter.std().item() == pytest.approx(std, rel=5 / math.sqrt(2 * parameter.numel())), path
+
+
+def test_grouped_queries_are_heads_that_share_their_keys_and_values():
+    generator = torch.Generator().manual_seed(7)
+    q_BTHC, k_BTGC, v_BTGC = (torch.randn(2, 7, heads, 5, generator=generator) for heads in (6, 2, 2))
+    segments_BT = torch.tensor([[0, 0, 0, 1, 1, 2, 2], [4, 4, 4, 4, 4, 4, 5]])
+    for attend in (attention.packed(segments_BT), attention.reference(segments_BT)):
+        k_BTHC, v_BTHC = (t.repeat_interleave(3, dim=2) for t in (k_BTGC, v_BTGC))
+        assert_near(attend(0, q_BTHC, k_BTGC, v_BTGC, None), attend(0, q_BTHC, k_BTHC, v_BTHC, None))
 
 
 def test_packed_attention_equals_the_formula():
@@ -193,13 +242,13 @@ def test_packed_attention_equals_the_formula():
     for segments_BT in (torch.zeros(2, 7, dtype=torch.long), torch.tensor([[0, 0, 0, 1, 1, 2, 2], [4, 4, 4, 4, 4, 4, 5]])):
         fast, plain = attention.packed(segments_BT), attention.reference(segments_BT)
         # Fused softmax and written-out softmax round differently: 2e-6 is about eight steps of float32 at one.
-        assert_close(fast(0, q_BTHC, k_BTGC, v_BTGC), plain(0, q_BTHC, k_BTGC, v_BTGC), atol=2e-6, rtol=0)
+        assert_close(fast(0, q_BTHC, k_BTGC, v_BTGC, None), plain(0, q_BTHC, k_BTGC, v_BTGC, None), atol=2e-6, rtol=0)
 
 
 def test_attention_without_preference_is_the_mean_of_what_may_be_seen():
     q_BTHC, k_BTGC = torch.zeros(1, 4, 2, 3), torch.randn(1, 4, 1, 3)
     v_BTGC = torch.tensor([1.0, 3.0, 8.0, 2.0]).view(1, 4, 1, 1).expand(1, 4, 1, 3)
-    mixed_BTHC = attention.reference(torch.tensor([[0, 0, 1, 1]]))(0, q_BTHC, k_BTGC, v_BTGC)
+    mixed_BTHC = attention.reference(torch.tensor([[0, 0, 1, 1]]))(0, q_BTHC, k_BTGC, v_BTGC, None)
     assert_close(mixed_BTHC[0, :, 0, 0], torch.tensor([1.0, 2.0, 8.0, 5.0]))
 
 
@@ -247,7 +296,7 @@ def minillm_written_out(model: minillm.Model, tokens_T: Tensor) -> Tensor:
     w, D, H = model.state_dict(), model.config.width, model.config.heads
     T, C = len(tokens_T), D // H
     positions_TD = torch.tensor([[f(t / 10000 ** (2 * i / D)) for i in range(D // 2) for f in (math.sin, math.cos)] for t in range(T)])
-    x = w["embedding.weight"][tokens_T] + positions_TD
+    x = w["embedding.weight"][tokens_T] * math.sqrt(model.config.width) + positions_TD
     for n in range(model.config.layers):
         p = f"layers.{n}."
         seen = F.layer_norm(x, (D,), w[p + "attention_norm.weight"], w[p + "attention_norm.bias"])
@@ -308,9 +357,10 @@ def test_swift_is_exactly_what_its_first_lines_say():
     assert_near(logits(model, tokens_BT)[0], swift_written_out(model, tokens_BT[0]))
 
 
-def test_a_fresh_qwen3_block_hands_on_what_it_was_given():
-    model, tokens_BT = fresh("qwen3").eval(), random_tokens(2, 9)
-    assert isinstance(model, qwen3.Model)
+@pytest.mark.parametrize("name", ["llama", "qwen3", "moe"])
+def test_a_fresh_block_hands_on_what_it_was_given(name: str):
+    model, tokens_BT = fresh(name).eval(), random_tokens(2, 9)
+    assert isinstance(model, llama.Model | qwen3.Model | moe.Model)
     assert_close(features(model, tokens_BT), model.norm(model.embedding(tokens_BT)))
 
 
@@ -333,10 +383,24 @@ def test_pairs_are_hashed_within_their_document():
     assert ((rows_BT > 0) & (rows_BT < 31)).sum() == 4
 
 
-@pytest.mark.parametrize(("kind", "wrong"), [(qwen3, {"heads": 4, "kv_heads": 3}), (minillm, {"width": 10, "heads": 4})])
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (qwen3, {"heads": 4, "kv_heads": 3}),
+        (llama, {"heads": 4, "kv_heads": 3}),
+        (moe, {"heads": 4, "kv_heads": 3}),
+        (minillm, {"width": 10, "heads": 4}),
+        (gpt2, {"width": 10, "heads": 4}),
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused(kind, wrong: dict[str, int]):
     with pytest.raises(ValueError, match="must be a multiple"):
         kind.Config(**wrong)
+
+
+def test_a_token_cannot_ask_more_experts_than_there_are():
+    with pytest.raises(ValueError, match=r"experts_per_token \(9\) must not be above experts \(8\)"):
+        moe.Config(experts=8, experts_per_token=9)
 
 
 @every_architecture
@@ -347,4 +411,4 @@ def test_narrow_products_stay_near_wide_ones(name: str, dtype: Dtype):
     with Precision(dtype).autocast():
         narrow = logits(model, tokens_BT)
     # Steps of 1/256 (bfloat16) in the products of a few layers.
-    assert (narrow.float() - wide).norm() < 0.05 * wide.norm()
+    assert 0 < (narrow.float() - wide).norm() < 0.05 * wide.norm()

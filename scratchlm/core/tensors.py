@@ -3,6 +3,7 @@
 ``B`` rows of a batch · ``T`` positions that ask · ``S`` positions that answer (T plus cache) · ``L`` tokens given (T plus lookback)
 ``D`` width · ``H`` query heads · ``G`` key-value heads · ``R`` query heads per key-value head · ``C`` channels of a head
 ``F`` feed-forward width · ``E`` experts · ``V`` vocabulary · ``P`` pairs or prompts
+``N`` positions of all rows, one after another · ``K`` pairs of channels in ``rotary.py``, experts of a position in ``moe.py``
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +17,10 @@ from torch import Tensor
 Facts = Mapping[str, float]
 """Numbers to log: each is a SUM over the item, divided once by the step's weight."""
 
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(layer, q_BTHC, k_BTGC, v_BTGC) -> mixed_BTHC: packed, cached, sharded or written out; the model never knows which."""
+Attend = Callable[[int, Tensor, Tensor, Tensor, int | None], Tensor]
+"""(layer, q_BTHC, k_BTGC, v_BTGC, window) -> mixed_BTHC: packed, cached, sharded or written out; the model never knows which.
+
+A query sees the newest ``window`` positions of its document, its own included; None: all of them (decision 0009)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,17 @@ class LanguageModel(Protocol):
 
     def logits(self, x_BTD: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
         """The head; losses may call it in chunks."""
+        ...
+
+
+@runtime_checkable
+class Regularised(Protocol):
+    """A language model that asks something of itself beside the loss, such as that its experts share the work."""
+
+    def regularised(
+        self, tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"], attend: Attend
+    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, ""]]:
+        """``features``, and a zero that brings the gradient of a MEAN: added to a SUM of losses, it is multiplied by their weight."""
         ...
 
 

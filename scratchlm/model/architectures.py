@@ -1,4 +1,7 @@
-"""The table of architectures; a row is a module with ``Config``, ``Model``, ``initialise``, ``SHARDING`` and ``HF_NAMES``."""
+"""The table of architectures; a row is a module with ``Config``, ``Model``, ``initialise``, ``SHARDING`` and ``HF_NAMES``.
+
+Where a tensor elsewhere is the transpose of ours, the row names it in ``HF_TRANSPOSED``.
+"""
 
 from typing import Annotated
 
@@ -7,13 +10,13 @@ from pydantic import Field
 from torch import nn
 
 from scratchlm.core import seeds
-from scratchlm.model import minillm, qwen3, swift
+from scratchlm.model import gpt2, llama, minillm, moe, qwen3, swift
 
-ARCHITECTURES = {"qwen3": qwen3, "minillm": minillm, "swift": swift}
+ARCHITECTURES = {"minillm": minillm, "gpt2": gpt2, "llama": llama, "qwen3": qwen3, "moe": moe, "swift": swift}
 
-AnyConfig = qwen3.Config | minillm.Config | swift.Config
+AnyConfig = minillm.Config | gpt2.Config | llama.Config | qwen3.Config | moe.Config | swift.Config
 ModelConfig = Annotated[AnyConfig, Field(discriminator="kind")]
-Model = qwen3.Model | minillm.Model | swift.Model
+Model = minillm.Model | gpt2.Model | llama.Model | qwen3.Model | moe.Model | swift.Model
 """Each satisfies ``core.tensors.LanguageModel``."""
 
 

@@ -54,25 +54,34 @@ def sinusoids(positions_BT: Int[Tensor, "B T"], width: int) -> Float[Tensor, "B 
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward, each on a normalised copy of the stream."""
+    """Attention, then feed-forward, each on a normalised copy of the stream; GPT-2 has the same with GELU by its tanh formula."""
 
-    def __init__(self, width: int, *, heads: int, dropout: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        *,
+        heads: int,
+        dropout: float,
+        hidden: int,
+        norm_eps: float = 1e-5,
+        gelu: Literal["none", "tanh"] = "none",
+    ) -> None:
         super().__init__()
-        self.heads = heads
-        self.attention_norm = nn.LayerNorm(width)
+        self.heads, self.gelu = heads, gelu
+        self.attention_norm = nn.LayerNorm(width, eps=norm_eps)
         self.qkv = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
-        self.feed_norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, 4 * width)
-        self.down = nn.Linear(4 * width, width)
+        self.feed_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BTD: Float[Tensor, "B T D"], layer: int, attend: Attend) -> Float[Tensor, "B T D"]:
         B, T, D = x_BTD.shape
         q_BTHC, k_BTHC, v_BTHC = (t.view(B, T, self.heads, -1) for t in self.qkv(self.attention_norm(x_BTD)).chunk(3, dim=-1))
-        mixed_BTD = attend(layer, q_BTHC, k_BTHC, v_BTHC).reshape(B, T, D)
+        mixed_BTD = attend(layer, q_BTHC, k_BTHC, v_BTHC, None).reshape(B, T, D)
         x_BTD = x_BTD + self.dropout(self.output(mixed_BTD))
-        return x_BTD + self.dropout(self.down(F.gelu(self.up(self.feed_norm(x_BTD)))))
+        return x_BTD + self.dropout(self.down(F.gelu(self.up(self.feed_norm(x_BTD)), approximate=self.gelu)))
 
 
 class Model(nn.Module):
@@ -85,13 +94,17 @@ class Model(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab, config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(Block(config.width, heads=config.heads, dropout=config.dropout) for _ in range(config.layers))
+        self.layers = nn.ModuleList(
+            Block(config.width, heads=config.heads, dropout=config.dropout, hidden=4 * config.width) for _ in range(config.layers)
+        )
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.vocab, bias=False)
 
     def features(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:
         """See ``core.tensors.LanguageModel``."""
-        x_BTD = self.dropout(self.embedding(tokens_BL) + sinusoids(positions_BT, self.config.width))
+        # Embeddings begin small: unless they are made as loud as the waves (section 3.4 of the paper), where drowns what.
+        loud_BTD = self.embedding(tokens_BL) * math.sqrt(self.config.width)
+        x_BTD = self.dropout(loud_BTD + sinusoids(positions_BT, self.config.width))
         for layer, block in enumerate(self.layers):
             x_BTD = block(x_BTD, layer, attend)
         return self.norm(x_BTD)

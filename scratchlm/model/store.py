@@ -22,12 +22,24 @@ def save_model(model: Model, path: Path) -> None:
     write_atomically(path / SHAPE, (json.dumps(to_plain(model.config), indent=1) + "\n").encode())
 
 
+def shape_in(path: Path) -> AnyConfig:
+    """The shape of the model in a directory that ``save_model`` wrote; ArtifactError says what is wrong with it."""
+    try:
+        return TypeAdapter(ModelConfig).validate_json((path / SHAPE).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise _unreadable(path, error) from None
+
+
 def load(path: Path) -> tuple[AnyConfig, Model]:
     """(config, model ready to speak) from a directory that ``save_model`` wrote; ArtifactError says what is wrong with it."""
+    config = shape_in(path)
     try:
-        config = TypeAdapter(ModelConfig).validate_json((path / SHAPE).read_bytes())
         model = shape_only(config)
         model.load_state_dict(load_file(path / WEIGHTS), assign=True)
-    except (OSError, ValidationError, SafetensorError, RuntimeError) as error:  # RuntimeError: weights of another shape
-        raise ArtifactError(f"{path}: no model can be read here ({type(error).__name__}). Train it again with --again.") from None
+    except (OSError, SafetensorError, RuntimeError) as error:  # RuntimeError: weights of another shape
+        raise _unreadable(path, error) from None
     return config, model.eval()
+
+
+def _unreadable(path: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(f"{path}: no model can be read here ({type(error).__name__}). Train it again with --again.")

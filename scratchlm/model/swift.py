@@ -95,7 +95,7 @@ class Block(nn.Module):
         if self.value_mix is not None:
             v_BTHC = v_BTHC + (self.value_mix * values_BTHC).to(v_BTHC.dtype).view_as(v_BTHC)
         q_BTHC, k_BTHC = (rotate(normalised(t)).to(v_BTHC.dtype) for t in (q_BTHC, k_BTHC))
-        x_BTD = x_BTD + self.dropout(self.output(attend(layer, q_BTHC, k_BTHC, v_BTHC).reshape(B, T, -1)))
+        x_BTD = x_BTD + self.dropout(self.output(attend(layer, q_BTHC, k_BTHC, v_BTHC, None).reshape(B, T, -1)))
         return x_BTD + self.dropout(self.down(F.relu(self.up(normalised(x_BTD))).square()))
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from scratchlm.core import seeds
 from scratchlm.core.errors import CheckFailed, Stopped
 from scratchlm.core.journal import Journal
-from scratchlm.core.tensors import Every, Facts, Item, ModelInputs
+from scratchlm.core.tensors import Every, Facts, Item, ModelInputs, Regularised
 from scratchlm.model.attention import packed
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.world import World
@@ -120,9 +120,14 @@ def backward(state: TrainState, item: Item, objective: Objective, precision: Pre
     """Add one micro-batch's gradients, times ``scale``; its loss SUM and facts come back."""
     inputs = objective.inputs(item)
     with precision.autocast():
-        x_BTD = state.model.features(inputs.tokens_BT, inputs.positions_BT, packed(inputs.segments_BT))
+        given = (inputs.tokens_BT, inputs.positions_BT, packed(inputs.segments_BT))
+        if isinstance(state.model, Regularised):
+            x_BTD, zero = state.model.regularised(*given)
+            wished = item.weight * zero  # the gradient of a model's own wishes, as strong as the mean loss; the loss stays the loss
+        else:
+            x_BTD, wished = state.model.features(*given), 0.0
         loss, facts = objective.loss(x_BTD, item)
-    scaled = loss * scale
+    scaled = (loss + wished) * scale
     (scaled if state.scaler is None else state.scaler.scale(scaled)).backward()
     return float(loss.detach()), facts
 

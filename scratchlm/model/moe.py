@@ -1,0 +1,163 @@
+"""Mixture of experts: many feed-forwards, of which a router asks a few for each position; Qwen3's attention, Qwen3-MoE's layout.
+
+Parameters grow, the cost of a token does not. Shazeer et al. 2017, arXiv:1701.06538; Fedus et al. 2021, arXiv:2101.03961;
+Yang et al. 2025, arXiv:2505.09388.
+"""
+
+from functools import partial
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from scratchlm.core.config import Settings
+from scratchlm.core.tensors import Attend
+from scratchlm.model import decoder
+from scratchlm.model.balance import Route, balanced
+from scratchlm.model.decoder import Attention, Decoder, FeedForward
+from scratchlm.model.rotary import Rotation, Scaling, rotation
+
+SHARDING = {path: cut for path, cut in decoder.SHARDING.items() if ".feed." not in path} | {
+    "layers.*.feed.router": "whole",
+    "layers.*.feed.experts.*.gate": "columns",
+    "layers.*.feed.experts.*.up": "columns",
+    "layers.*.feed.experts.*.down": "rows",
+}
+"""Every rank keeps the router ``whole``: all must choose alike."""
+
+HF_NAMES = (
+    decoder.ATTENTION_NAMES
+    | decoder.QK_NORM_NAMES
+    | {
+        "layers.{}.feed.router.weight": "model.layers.{}.mlp.gate.weight",
+        "layers.{}.feed.experts.{}.gate.weight": "model.layers.{}.mlp.experts.{}.gate_proj.weight",
+        "layers.{}.feed.experts.{}.up.weight": "model.layers.{}.mlp.experts.{}.up_proj.weight",
+        "layers.{}.feed.experts.{}.down.weight": "model.layers.{}.mlp.experts.{}.down_proj.weight",
+    }
+)
+
+
+class Config(Settings):
+    """The shape of a mixture of experts."""
+
+    kind: Literal["moe"] = "moe"
+    vocab: int = Field(default=4096, ge=2)
+    context: int = Field(default=256, ge=8)
+    layers: int = Field(default=4, ge=1, le=1000)
+    width: int = Field(default=256, ge=8)
+    heads: int = Field(default=4, ge=1)
+    kv_heads: int = Field(default=2, ge=1)
+    head_dim: int = Field(default=64, ge=2, multiple_of=2)
+    experts: int = Field(default=8, ge=1, le=1024)
+    experts_per_token: int = Field(default=2, ge=1)
+    expert_hidden: int = Field(default=384, ge=1)
+    """Feed-forward width of one expert."""
+    normalised_routing: bool = True
+    """Whether the weights of a position's experts add up to one."""
+    balance: float = Field(default=0.001, ge=0)
+    """How much it counts, beside a nat of loss, that experts share the work evenly, whatever the layers; 0: not at all."""
+    rope_theta: float = Field(default=10000.0, gt=1)
+    rope_scaling: Scaling | None = None
+    """How angles are slowed down for texts longer than those learned from; None: not at all."""
+    norm_eps: float = Field(default=1e-6, gt=0)
+    tied: bool = False
+    """Whether the head is the embedding itself."""
+    window: int | None = Field(default=None, ge=1)
+    """How many positions one sees at most, its own included; None: all before it."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Config":
+        decoder.check_heads(self.heads, self.kv_heads)
+        if self.experts_per_token > self.experts:
+            raise ValueError(f"experts_per_token ({self.experts_per_token}) must not be above experts ({self.experts})")
+        return self
+
+
+class Experts(nn.Module):
+    """A router and its experts: each position is answered by the ``per_token`` likeliest, weighted by how likely they are."""
+
+    def __init__(self, width: int, *, experts: int, per_token: int, hidden: int, normalised: bool) -> None:
+        super().__init__()
+        self.per_token, self.normalised = per_token, normalised
+        self.router = nn.Linear(width, experts, bias=False)
+        self.experts = nn.ModuleList(FeedForward(width, hidden) for _ in range(experts))
+
+    def forward(self, x_BTD: Float[Tensor, "B T D"]) -> tuple[Float[Tensor, "B T D"], Route]:
+        """What the experts say, and who was asked."""
+        x_ND = x_BTD.flatten(0, 1)
+        probabilities_NE = self.router(x_ND).float().softmax(dim=-1)
+        weights_NK, chosen_NK = probabilities_NE.topk(self.per_token, dim=-1)
+        if self.normalised:
+            weights_NK = weights_NK / weights_NK.sum(dim=-1, keepdim=True)
+        return self._asked(x_ND, weights_NK, chosen_NK).view_as(x_BTD), (probabilities_NE, chosen_NK)
+
+    def _asked(self, x_ND: Float[Tensor, "N D"], weights_NK: Float[Tensor, "N K"], chosen_NK: Int[Tensor, "N K"]) -> Float[Tensor, "N D"]:
+        """The weighted sum of each position's experts. Each expert reads all its positions at once; one that has none reads nothing."""
+        order_M = chosen_NK.flatten().argsort(stable=True)  # M = N K pairs of a position and an expert, sorted by expert
+        sizes = chosen_NK.flatten().bincount(minlength=len(self.experts)).tolist()
+        parts = x_ND[order_M // self.per_token].split(sizes)
+        said_MD = torch.cat([expert(part) for expert, part in zip(self.experts, parts, strict=True)])
+        said_NKD = said_MD[order_M.argsort()].view(*chosen_NK.shape, -1)
+        return (said_NKD * weights_NK[..., None]).sum(dim=1)
+
+
+class Block(nn.Module):
+    """Attention, then experts; as in ``decoder.Block``, each adds to the stream."""
+
+    def __init__(self, attention: Attention, feed: Experts, *, width: int, norm_eps: float, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(width, eps=norm_eps)
+        self.attention = attention
+        self.feed_norm = nn.RMSNorm(width, eps=norm_eps)
+        self.feed = feed
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BTD: Float[Tensor, "B T D"], layer: int, rotate: Rotation, attend: Attend) -> tuple[Float[Tensor, "B T D"], Route]:
+        x_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), layer, rotate, attend))
+        said_BTD, route = self.feed(self.feed_norm(x_BTD))
+        return x_BTD + self.dropout(said_BTD), route
+
+
+class Model(Decoder):
+    """Blocks with experts in a decoder."""
+
+    def __init__(self, config: Config) -> None:
+        rotation_of = partial(rotation, channels=config.head_dim, theta=config.rope_theta, scaling=config.rope_scaling)
+        super().__init__(
+            (_block(config) for _ in range(config.layers)),
+            rotation_of,
+            vocab=config.vocab,
+            width=config.width,
+            norm_eps=config.norm_eps,
+            tied=config.tied,
+            dropout=config.dropout,
+        )
+        self.config = config
+
+    def regularised(
+        self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"], attend: Attend
+    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, ""]]:
+        """See ``core.tensors.Regularised``."""
+        x_BTD, rotate = self.entered(tokens_BL, positions_BT)
+        routes: list[Route] = []
+        for layer, block in enumerate(self.layers):
+            x_BTD, route = block(x_BTD, layer, rotate, attend)
+            routes.append(route)
+        x_BTD, zero = balanced(self.norm(x_BTD), positions_BT, routes)
+        return x_BTD, self.config.balance * zero
+
+    def features(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:
+        """See ``core.tensors.LanguageModel``."""
+        return self.regularised(tokens_BL, positions_BT, attend)[0]
+
+
+def _block(c: Config) -> Block:
+    attention = Attention(c.width, heads=c.heads, kv_heads=c.kv_heads, head_dim=c.head_dim, window=c.window, qk_norm_eps=c.norm_eps)
+    feed = Experts(c.width, experts=c.experts, per_token=c.experts_per_token, hidden=c.expert_hidden, normalised=c.normalised_routing)
+    return Block(attention, feed, width=c.width, norm_eps=c.norm_eps, dropout=c.dropout)
+
+
+initialise = decoder.initialise
