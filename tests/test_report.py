@@ -19,7 +19,7 @@ from scratchlm.core import journal as journals
 from scratchlm.core.artifact import Draft, Home
 from scratchlm.core.config import Settings
 from scratchlm.core.journal import Journal, written_to
-from scratchlm.report import console, figures, funnel, gather, histogram, page, scores, words
+from scratchlm.report import console, figures, funnel, gather, histogram, page, scores, vocab, words
 from scratchlm.report.tensorboard import tensorboard_view
 from scratchlm.stages import STAGES, report
 
@@ -87,6 +87,21 @@ FUNNEL = {
 }  # fmt: skip
 
 
+def rate(size: int, tokens: int, others: int) -> dict:
+    rates = {"bytes_per_token": round(size / tokens, 4), "other_bytes_per_token": round(size / others, 4)}
+    return {"documents": 9, "bytes": size, "tokens": tokens, "other_tokens": others} | rates
+
+
+PIECES = rate(9000, 2400, 2500) | {
+    "pieces_used": 3812,
+    "never_used": 281,
+    "coverage": {"characters": 8900, "unknown": 0, "share": 1.0},
+    "round_trip": {"documents": 18, "documents_lost": [], "bytes": 243, "bytes_lost": [], "bytes_in_no_text": 13},
+    "languages": {"en": rate(7000, 1750, 2000), HOSTILE: rate(2000, 650, 500)},
+    "sources": {f"source {n}": rate(100 + n, 30, 30) for n in range(20, 0, -1)},
+}
+
+
 ASKED = {"recipe": "laptop", "data": None, "sets": [], "seed": 3}
 
 
@@ -115,8 +130,11 @@ def corpus(out: Draft) -> None:
 
 
 def tokenizer(out: Draft) -> None:
-    pieces = [{"id": n, "piece": piece, "times": 5} for n, piece in enumerate([" the", "\n", " of", " return", "self", HOSTILE])]
-    out.write_json("pieces.json", {"most_frequent": pieces, "longest": pieces[::-1]})
+    pieces = [
+        {"id": n, "piece": piece, "shown": piece.replace(" ", "·").replace("\n", "↵"), "times": 5}
+        for n, piece in enumerate([" the", "\n", " of", " return", "self", HOSTILE])
+    ]
+    out.write_json("pieces.json", PIECES | {"most_frequent": pieces, "longest": pieces[::-1], "idle": pieces[1:4]})
     out.count(kind="bpe", size=4096, bytes_per_token=3.81)
 
 
@@ -352,6 +370,41 @@ def test_names_of_marks_do_not_cover_each_other():
     assert len(set(re.findall(r'y="(-?[\d.]+)" text-anchor="middle" fill="var\(--ink\)"', svg))) == 5
     assert histogram.ticks(told) == [0, 1, 10, 100, 1000]
     assert histogram.ticks(told | {"low": 2.0, "high": 40.0}) == [2, 5, 10, 20]
+
+
+def test_the_tokenizer_is_told_by_language_and_source_against_the_other(shown: str):
+    seen = cells(shown)
+    assert "all 9 9 kB 2,400 3.75 3.60 4.0 % fewer" in seen
+    assert "en 9 7 kB 1,750 4.00 3.50 12.5 % fewer" in seen
+    assert "9 2 kB 650 3.08 4.00 30.0 % more" in seen
+    assert "source 20 9 120 bytes 30 4.00 4.00 0.0 % fewer" in seen
+    assert "and 8 more, each with less text." in seen
+    assert "All 18 held-out documents come back from their ids as they were, and so does each of the 243 bytes that text can have." in seen
+    assert "Each of 8,900 characters has ids of its own. Held-out text used 3,812 of 4,096 pieces; 281 were never needed there." in seen
+    assert "Pieces that held-out text never needs ↵ ·of ·return" in seen
+
+
+def test_what_a_tokenizer_loses_is_told():
+    trip = {"documents": 1200, "documents_lost": list("abcdefg"), "bytes": 243, "bytes_lost": ["c3"]}
+    assert vocab.comes_back({"round_trip": trip}) == (
+        "7 of 1,200 held-out documents do not come back from their ids (a, b, c, d, e and 2 more), and 1 of 243 bytes are lost (c3)."
+    )
+    assert vocab.known({"coverage": {"characters": 1000, "unknown": 2}}) == (
+        "99.8 % of 1,000 characters have ids of their own; 2 became the one for what is unknown."
+    )
+
+
+@pytest.mark.parametrize("missing", [*PIECES, None])
+def test_a_tokenizer_that_tells_less_has_a_section_too(tmp_path: Path, missing: str | None):
+    def make(out: Draft) -> None:
+        out.write_json("pieces.json", {key: value for key, value in PIECES.items() if missing and key != missing})
+        out.count(kind="bpe", size=4096)
+
+    home = Home(tmp_path)
+    home.build("tokenizer", Nothing(), {}, make)
+    seen = cells(page.render(home, OTHERS))
+    assert "Tokenizer kind bpe · size 4,096" in seen
+    assert ("en 9 7 kB" in seen) == (missing not in (None, "languages"))
 
 
 def test_text_from_the_run_never_becomes_markup(shown: str):

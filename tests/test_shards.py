@@ -14,7 +14,7 @@ from scratchlm.core.journal import Event, Journal
 from scratchlm.core.records import Document
 from scratchlm.sources import record
 from scratchlm.stages import tokenize, vocab
-from scratchlm.tokenizer import store
+from scratchlm.tokenizer import fast, store
 from scratchlm.tokenizer.interface import UNKNOWN
 
 END = 99
@@ -155,7 +155,7 @@ def road(path: Path, kind: str = "bpe", journal: Journal = QUIET, size: int = 30
 
 @pytest.mark.parametrize("kind", store.TOKENIZERS)
 def test_shards_hold_the_corpus(kind: str, tmp_path: Path):
-    home, vocabulary, made = road(tmp_path, kind)
+    home, vocabulary, made = road(tmp_path, kind, size=600)
     tokenizer, facts = store.load(vocabulary.path), store.facts_of(vocabulary.path)
     for split in tokenize.SPLITS:
         shards = open_split(made.path, split, tokenizer=facts.sha256)
@@ -177,6 +177,28 @@ def test_the_vocabulary_is_measured_on_held_out_text(tmp_path: Path):
     assert len(report["longest"][0]["piece"]) >= len(report["longest"][1]["piece"]) > 4
     fewer = next(event for event in events if event["event"] == "fewer_pieces")
     assert (fewer["asked"], fewer["size"]) == (300, made.counts["size"])
+
+
+def test_the_shards_say_who_encoded_them_and_a_missing_engine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home, vocabulary, made = road(tmp_path, size=600)
+    assert made.counts["engine"] == store.engine_of(vocabulary.path)
+    (vocabulary.path / store.DECISIONS).write_text(json.dumps({"encoding": fast.NAME}))
+    monkeypatch.setattr(fast, "installed", lambda: False)
+    home.renew("shards")
+    events: list[Event] = []
+    assert tokenize.run(tokenize.Config(), home, Journal(events.append)).counts["engine"] == fast.PLAIN
+    (said,) = (event["note"] for event in events if event["event"] == "engine")
+    assert said == "gigatoken is not installed here: tokenizers encodes, to the same ids but more slowly"
+
+
+def test_an_engine_that_is_none_is_told(tmp_path: Path):
+    home, vocabulary, _ = road(tmp_path, size=600)
+    (vocabulary.path / store.DECISIONS).write_text(json.dumps({"encoding": "quicktoken"}))
+    home.renew("shards")
+    events: list[Event] = []
+    assert tokenize.run(tokenize.Config(), home, Journal(events.append)).counts["engine"] == fast.PLAIN
+    (said,) = (event["note"] for event in events if event["event"] == "engine")
+    assert "names an engine 'quicktoken', which is none: tokenizers encodes" in said
 
 
 def test_characters_that_found_no_place_are_counted(tmp_path: Path):

@@ -1,6 +1,12 @@
 """Every row of TOKENIZERS: text comes back, never as a control token, and other runtimes read the same ids."""
 
+import hashlib
 import json
+import os
+import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,12 +15,16 @@ from hypothesis import strategies as st
 
 from scratchlm.core.errors import ArtifactError, UsageError
 from scratchlm.tokenizer import bpe, store
+from scratchlm.tokenizer.bytelevel import byte_letters
+from scratchlm.tokenizer.foreign_files import adopt
 from scratchlm.tokenizer.interface import CONTROL, FACTS_FILE, FILE, UNKNOWN, Tokenizer
 
 LAW = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 LINES = ["def add(one, two):\n    return one + two\n", "It's 12 o'clock; the naïve cat sat.\n\n", "hello hello, <|im_start|> there 🎈"]
 TEXTS = LINES * 4
-MADE = {kind: store.train(kind, TEXTS, size=330) for kind in store.TOKENIZERS}
+SIZE = 600
+"""Rows: more than any kind needs before it learns."""
+MADE = {kind: store.train(kind, TEXTS, size=SIZE) for kind in store.TOKENIZERS}
 ANY = st.text(st.characters(codec="utf-8"))
 HOSTILE = st.lists(st.one_of(ANY, st.sampled_from([*CONTROL, "<|im_", "start|>", "assistant\n"]))).map("".join)
 kinds = pytest.mark.parametrize("kind", store.TOKENIZERS)
@@ -56,6 +66,13 @@ def test_control_tokens_come_last_and_are_left_out_of_text(kind: str):
 
 
 @kinds
+def test_ids_that_are_none_of_its_own_are_refused(kind: str):
+    for wrong in (-1, MADE[kind].size):
+        with pytest.raises(UsageError, match=f"the id {wrong} is none of this tokenizer's"):
+            MADE[kind].decode([5, wrong])
+
+
+@kinds
 def test_what_is_saved_is_what_is_loaded(kind: str, tmp_path: Path):
     tokenizer = MADE[kind]
     tokenizer.save(tmp_path)
@@ -68,7 +85,7 @@ def test_what_is_saved_is_what_is_loaded(kind: str, tmp_path: Path):
 @kinds
 def test_the_same_text_gives_the_same_file(kind: str, tmp_path: Path):
     for name in ("one", "two"):
-        store.train(kind, iter(TEXTS), size=330).save(tmp_path / name)
+        store.train(kind, iter(TEXTS), size=SIZE).save(tmp_path / name)
     assert (tmp_path / "one" / FILE).read_bytes() == (tmp_path / "two" / FILE).read_bytes()
     assert (tmp_path / "one" / FACTS_FILE).read_bytes() == (tmp_path / "two" / FACTS_FILE).read_bytes()
 
@@ -87,6 +104,71 @@ def test_transformers_reads_the_same_ids(kind: str, tmp_path: Path):
         tokenizer.control[CONTROL[2]],
     ]
     assert len(other) == tokenizer.size
+    assert other.decode(tokenizer.encode(LINES[0]), clean_up_tokenization_spaces=False) == LINES[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "e\u0301\u0323 \u0301alone",  # marks on a letter, in two orders, and on nothing
+        "👩\u200d👩\u200d👧\u200d👦🏽 🇬🇧🇬",  # joined, coloured and halved
+        "one\r\ntwo\rthree\n\r\n\n",
+        "\0 a\0\0b",
+        "\ufffd\ufffe\U0010ffff\ufeff",
+        "\u2028\u00a0\u3000 \u1680\t\x0b",
+        "### ##a a## [UNK] <0x41> ▁a Ġa",  # what other tokenizers write in their files
+        "",
+    ],
+)
+@kinds
+def test_unusual_text_comes_back(kind: str, text: str):
+    tokenizer = store.train(kind, [*TEXTS, text, text], size=SIZE)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert b"".join(map(tokenizer.piece, tokenizer.encode(text))) == text.encode()
+    assert tokenizer.encode_batch([text]) == [tokenizer.encode(text)]
+
+
+@kinds
+@pytest.mark.parametrize("character", ["a", "é", "-", " ", "7"])
+@pytest.mark.parametrize("long", [2**16, pytest.param(2**20, marks=pytest.mark.soak)])
+def test_the_time_for_one_long_word_grows_with_its_length_not_with_its_square(kind: str, character: str, long: int):
+    tokenizer, short = MADE[kind], long // 32
+    seconds = {size: min(spent(tokenizer, character * size) for _ in range(2)) for size in (short, long)}
+    # In proportion to n it would be 32 times as much, to n log n at most 47 times, to the square of n 1,024 times.
+    assert seconds[long] < 250 * seconds[short]
+
+
+@kinds
+@pytest.mark.soak
+def test_one_word_of_a_million_letters_does_not_stop_the_training(kind: str):
+    letters = random.Random(1).choices("abcdefgh", k=2**20)
+    start = time.process_time()
+    tokenizer = store.train(kind, [*TEXTS, "".join(letters)], size=SIZE)
+    # Seconds. Learned from as one word it takes the engine of byte pairs many minutes.
+    assert time.process_time() - start < 60
+    assert tokenizer.size > store.TOKENIZERS[kind].fewest or kind == "byte"
+
+
+def spent(tokenizer: Tokenizer, word: str) -> float:
+    """Seconds of this process to encode a word."""
+    start = time.process_time()
+    ids = tokenizer.encode(word)
+    done = time.process_time() - start
+    assert len(ids) > 100
+    return max(done, 1e-4)
+
+
+@kinds
+def test_another_process_makes_the_same_file(kind: str, tmp_path: Path):
+    program = (
+        "import sys; from pathlib import Path; from scratchlm.tokenizer import store\n"
+        "store.train(sys.argv[1], Path(sys.argv[2]).read_text().split('\\0'), size=int(sys.argv[3])).save(Path(sys.argv[4]))"
+    )
+    (tmp_path / "texts").write_text("\0".join(TEXTS))
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", program, kind, str(tmp_path / "texts"), str(SIZE), str(tmp_path / seed)]
+        subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": seed, "TOKENIZERS_PARALLELISM": "true"})
+    assert (tmp_path / "1" / FILE).read_bytes() == (tmp_path / "2" / FILE).read_bytes()
 
 
 @kinds
@@ -97,7 +179,7 @@ def test_half_a_character_becomes_a_replacement(kind: str):
     assert tokenizer.decode(tokenizer.encode_batch(["a\ud83c"])[0]) == "a" + UNKNOWN
 
 
-@pytest.mark.parametrize("kind", ["bpe", "byte"])
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "unigram", "byte"])
 def test_bytes_that_are_no_text_are_shown_as_replacements(kind: str):
     tokenizer = MADE[kind]
     first = next(id for id in range(tokenizer.size) if tokenizer.piece(id) == "é".encode()[:1])
@@ -129,15 +211,39 @@ def test_numbers_are_cut_into_digits():
 
 
 def test_every_byte_has_a_letter_in_the_file():
-    letters = bpe.byte_letters()
+    letters = byte_letters()
     assert sorted(letters.values()) == list(range(256))
     assert {letter: letters[letter] for letter in "Ġ!Ċ"} == {"Ġ": 32, "!": 33, "Ċ": 10}
 
 
-@pytest.mark.parametrize(("kind", "size", "said"), [("bpee", 400, "'bpe'"), ("bpe", 100, "259"), ("char", 3, "4 rows")])
+@pytest.mark.parametrize(
+    ("kind", "size", "said"),
+    [
+        ("bpee", 400, "'bpe'"),
+        ("bpe", 100, "259"),
+        ("char", 3, "4 rows"),
+        ("unigram", 258, "259"),
+        ("wordpiece", 513, "514"),
+        ("bpe", 2**60, "Give fewer"),
+    ],
+)
 def test_what_cannot_be_trained_is_said(kind: str, size: int, said: str):
     with pytest.raises(UsageError, match=said):
         store.train(kind, TEXTS, size=size)
+
+
+@kinds
+def test_an_unknown_split_is_said_with_the_nearest(kind: str):
+    with pytest.raises(UsageError, match=r"no split 'qwen3'\. Did you mean 'qwen2'"):
+        store.train(kind, TEXTS, size=SIZE, split="qwen3")
+
+
+@kinds
+@pytest.mark.parametrize("texts", [[], [""], ["\n"]])
+def test_almost_no_text_is_enough(kind: str, texts: list[str]):
+    tokenizer = store.train(kind, texts, size=SIZE)
+    assert store.TOKENIZERS[kind].fewest <= tokenizer.size <= store.TOKENIZERS[kind].fewest + 1
+    assert tokenizer.unknown is not None or tokenizer.decode(tokenizer.encode("It's 🎈")) == "It's 🎈"
 
 
 def damaged(path: Path, tokenizer: Tokenizer, file: str, text: str) -> Path:
@@ -157,6 +263,27 @@ def damaged(path: Path, tokenizer: Tokenizer, file: str, text: str) -> Path:
 def test_a_damaged_tokenizer_is_refused(file: str, text: str, tmp_path: Path):
     with pytest.raises(ArtifactError, match=file):
         store.load(damaged(tmp_path, MADE["bpe"], file, text))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in store.TOKENIZERS if kind != "byte"])  # bytes never read their file
+@pytest.mark.parametrize("engine", ["tokenizers", "gigatoken"])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"model": 3}', '{"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}}', "null"])
+def test_a_file_that_is_whole_but_no_tokenizer_is_refused(kind: str, engine: str, text: str, tmp_path: Path):
+    MADE[kind].save(tmp_path)
+    facts = json.loads((tmp_path / FACTS_FILE).read_text())
+    (tmp_path / FILE).write_text(text)
+    (tmp_path / FACTS_FILE).write_text(json.dumps(facts | {"sha256": hashlib.sha256(text.encode()).hexdigest()}))
+    (tmp_path / store.DECISIONS).write_text(json.dumps({"encoding": engine}))
+    with pytest.raises(ArtifactError, match=FILE):
+        store.load(tmp_path)
+
+
+def test_a_tokenizer_from_elsewhere_is_loaded(real_data: Path, tmp_path: Path):
+    gpt2 = adopt(real_data / "gpt2_bpe").tokenizer
+    gpt2.save(tmp_path)
+    loaded = store.load(tmp_path)
+    assert (loaded.kind, loaded.size, loaded.control) == (gpt2.kind, gpt2.size, gpt2.control)
+    assert loaded.encode("Hello world") == [15496, 995]
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path):

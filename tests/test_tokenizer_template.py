@@ -1,5 +1,7 @@
 """One template three times: as segments, as ids, as Jinja text."""
 
+from pathlib import Path
+
 import jinja2
 import pytest
 from hypothesis import given, settings
@@ -7,11 +9,21 @@ from hypothesis import strategies as st
 
 from scratchlm.core.errors import UsageError
 from scratchlm.core.records import Conversation, Message
-from scratchlm.tokenizer import store, template
-from scratchlm.tokenizer.interface import CONTROL, TURN_END, TURN_START
+from scratchlm.tokenizer import foreign, foreign_json, store, template
+from scratchlm.tokenizer.bytelevel import ALPHABET
+from scratchlm.tokenizer.interface import CONTROL, TURN_END, TURN_START, begin_of_text, ends_of
 
 LAW = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 TOKENIZER = store.train("bpe", ["user\nassistant\nWhat does `len` do? It returns the number of items."] * 3, size=320)
+SPECIAL = {"normalized": False, "special": True}
+BEGUN = foreign_json.checked(
+    {
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "model": {"type": "BPE", "vocab": {letter: id for id, letter in enumerate(ALPHABET)}, "merges": []},
+        "added_tokens": [{"id": 256 + n, "content": name, **SPECIAL} for n, name in enumerate(("<s>", TURN_START, TURN_END))],
+    },
+    "tokenizer.json",
+)
 WORDS = st.text(st.characters(codec="utf-8")) | st.sampled_from(
     [*CONTROL, "\n", " \n x", "{{ 1 }}", "{% raw %}", "assistant\n", "\r\n", "é"]
 )
@@ -81,3 +93,27 @@ def test_transformers_renders_and_encodes_a_prompt_alike(tmp_path):
         plain = [{"role": "system", "content": "Be short."}, {"role": "user", "content": content}]
         ids = other.apply_chat_template(plain, add_generation_prompt=True, return_dict=True)["input_ids"]
         assert ids == template.encode(TOKENIZER, [Message("system", "Be short."), Message("user", content)], ask=True)[0]
+
+
+def test_what_a_model_reads_begins_as_its_makers_had_it():
+    words = foreign.Foreign(BEGUN, control={"<s>": 256, TURN_START: 257, TURN_END: 258}, end_of_text=258, begin=256, ends=(258,))
+    messages = [Message("user", "Hi")]
+    ids, trained = template.encode(words, messages, ask=True)
+    text = "".join(segment.text for segment in template.segments(messages, ask=True))
+    rendered = (
+        jinja2.Environment()
+        .from_string(template.jinja(words))
+        .render(messages=[{"role": "user", "content": "Hi"}], add_generation_prompt=True, bos_token="<s>")
+    )
+    assert (ids[0], trained[0], rendered) == (256, False, "<s>" + text)
+    assert (template.jinja(TOKENIZER), begin_of_text(TOKENIZER), begin_of_text(words)) == (template.JINJA, TOKENIZER.end_of_text, 256)
+    assert (ends_of(TOKENIZER), ends_of(words)) == ((TOKENIZER.control[TURN_END], TOKENIZER.end_of_text), (258,))
+
+
+def test_where_it_begins_and_ends_is_kept_beside_it(tmp_path: Path):
+    words = foreign.Foreign(BEGUN, control={"<s>": 256, TURN_START: 257, TURN_END: 258}, end_of_text=258, begin=256, ends=(258, 257))
+    words.save(tmp_path)
+    loaded = store.load(tmp_path)
+    assert (begin_of_text(loaded), ends_of(loaded)) == (256, (258, 257))
+    with pytest.raises(UsageError, match="65 begins or ends what it reads, but is none of its control tokens"):
+        foreign.Foreign(BEGUN, control={"<s>": 256, TURN_START: 257, TURN_END: 258}, end_of_text=258, begin=65)

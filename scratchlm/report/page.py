@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from scratchlm.core.artifact import Artifact, Home
-from scratchlm.report import figures, funnel, gather, scores, words
+from scratchlm.report import figures, funnel, gather, scores, vocab, words
 
 HERE = Path(__file__).parent
 EVIDENCE = HERE / "evidence.json"
@@ -48,7 +48,7 @@ def contents(home: Home, stages: Mapping[str, str]) -> dict[str, Any]:
         "seconds": sum(row.seconds for row in rows),
         "corpus": gather.corpus(found["corpus"]) if "corpus" in found else None,
         "funnel": funnel.funnel(home, found["corpus"]) if "corpus" in found else None,
-        "tokenizer": _tokenizer(found.get("tokenizer")),
+        "tokenizer": vocab.section(found["tokenizer"]) if "tokenizer" in found else None,
         "shards": found["shards"].counts if "shards" in found else {},
         "models": models,
         "figures": {name: _figures(model, table) for name, model in models.items()},
@@ -93,14 +93,6 @@ def _shares(table: scores.Scores | None) -> list[str]:
         return []
     cells = {measure: [table.cell(model, measure) for model in table.models] for measure in table.measures}
     return [measure for measure, row in cells.items() if any(row) and all(cell is None or cell.rate for cell in row)]
-
-
-def _tokenizer(artifact: Artifact | None) -> dict[str, Any] | None:
-    if artifact is None:
-        return None
-    pieces = gather.plain(artifact.path / "pieces.json") or {}
-    shown = {name: [row["piece"] for row in pieces.get(name, [])][:24] for name in ("most_frequent", "longest")}
-    return dict(artifact.counts) | {"pieces": shown}
 
 
 def _answers(artifact: Artifact | None) -> list[dict[str, Any]]:

@@ -12,14 +12,14 @@ from scratchlm.core.artifact import Artifact, Draft, Home
 from scratchlm.core.config import Settings
 from scratchlm.core.errors import DataError
 from scratchlm.core.journal import Journal
-from scratchlm.core.records import Document
+from scratchlm.evals.vocabulary import chunks
 from scratchlm.sources import record
-from scratchlm.tokenizer import store
+from scratchlm.tokenizer import fast, store
 from scratchlm.tokenizer.interface import Tokenizer
 
 SPLITS = ("train", "validation", "test")
 CHUNK_CHARACTERS = 2_000_000
-"""Encoded at once: enough for every core, little beside the memory a run needs anyway."""
+"""Encoded at once: enough for an engine that uses every core (gigatoken; the command line lets tokenizers use one), and little memory."""
 
 
 class Config(Settings):
@@ -35,6 +35,7 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
 
     def make(draft: Draft) -> None:
         tokenizer, facts = store.load(vocabulary.path), store.facts_of(vocabulary.path)
+        engine = engine_of(vocabulary.path, journal)
         layout = Layout(facts.sha256, tokenizer.end_of_text, tokenizer.size, config.shard_tokens, config.seed)
         for split in SPLITS:
             counts = Counter(documents=0, tokens=0, bytes=0, unknown=0)
@@ -43,8 +44,22 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
                 raise DataError(f"{corpus.path / 'train.parquet'}: no text to learn from. Give more with --data.")
             draft.count(**{f"{split}_{name}": count for name, count in counts.items()})
             journal.event("split", split=split, **counts)
+        draft.count(engine=engine)
 
     return home.build("shards", config, [corpus, vocabulary], make)
+
+
+def engine_of(path: Path, journal: Journal) -> str:
+    """Who encodes, and a word where it is not the one that was chosen."""
+    chosen = store.engine_of(path)
+    if chosen not in fast.ENGINES:
+        journal.event("engine", note=f"{path / store.DECISIONS} names an engine '{chosen}', which is none: {fast.PLAIN} encodes")
+        return fast.PLAIN
+    if chosen == fast.NAME and not fast.installed():
+        trouble = fast.trouble() or fast.ABSENT
+        journal.event("engine", note=f"{chosen} is {trouble} here: {fast.PLAIN} encodes, to the same ids but more slowly")
+        return fast.PLAIN
+    return chosen
 
 
 def encoded(tokenizer: Tokenizer, path: Path, counts: Counter[str], journal: Journal) -> Iterator[Encoded]:
@@ -53,24 +68,10 @@ def encoded(tokenizer: Tokenizer, path: Path, counts: Counter[str], journal: Jou
     ``unknown`` counts characters that the vocabulary cannot hold; they are shown as U+FFFD ever after.
     """
     total = float(pq.read_metadata(path).num_rows)
-    for chunk in chunks(record.read(path)):
+    for chunk in chunks(record.read(path), CHUNK_CHARACTERS):
         for document, ids in zip(chunk, tokenizer.encode_batch([document.text for document in chunk]), strict=True):
             size = len(document.text.encode())
             unknown = 0 if tokenizer.unknown is None else ids.count(tokenizer.unknown)
             counts.update(documents=1, tokens=len(ids) + 1, bytes=size, unknown=unknown)
             yield Encoded(document.id, ids, document.source, size)
         journal.progress(f"encoding {path.stem}", float(counts["documents"]), total, "documents", tokens=counts["tokens"])
-
-
-def chunks(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    """Documents in lists of about ``CHUNK_CHARACTERS``."""
-    chunk: list[Document] = []
-    size = 0
-    for document in documents:
-        chunk.append(document)
-        size += len(document.text)
-        if size >= CHUNK_CHARACTERS:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk

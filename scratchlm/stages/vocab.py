@@ -1,34 +1,56 @@
 """vocab: which pieces is text made of? Trains a tokenizer on the training split."""
 
-from collections import Counter
+import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from scratchlm.core import seeds
 from scratchlm.core.artifact import Artifact, Draft, Home
-from scratchlm.core.config import Settings
-from scratchlm.core.errors import DataError
+from scratchlm.core.config import FREE, Settings
+from scratchlm.core.errors import CheckFailed, DataError, UsageError
 from scratchlm.core.journal import Journal
+from scratchlm.evals.vocabulary import beside, measured, own
 from scratchlm.sources import record
-from scratchlm.tokenizer import store
+from scratchlm.tokenizer import fast, foreign_files, splits, store
+from scratchlm.tokenizer.bytelevel import ByteLevel
 from scratchlm.tokenizer.interface import Tokenizer
 
-SHOWN = 40
-"""Pieces in each list of the report."""
+CHECKED = 64
+"""Held-out documents whose ids are compared between two engines in every run."""
 
 
 class Config(Settings):
     kind: str = "bpe"
-    """A row of TOKENIZERS: bpe, char or byte."""
+    """A row of TOKENIZERS: bpe, wordpiece, unigram, char or byte."""
     size: int = 4096
     """Rows of the embedding at most, control tokens included; a text that gives fewer gives fewer."""
+    split: str = splits.DEFAULT
+    """A row of SPLITS, which says where a word ends: gpt2, gpt4, qwen2 or llama3. Characters and bytes have no words."""
     max_bytes: int | None = Field(default=None, gt=0)
     """Train on about this many UTF-8 bytes, documents drawn by a hash of seed and id; None: on all."""
+    compare: Path | None = Field(default=None, json_schema_extra=FREE)
+    """A folder with another tokenizer, such as GPT-2's `encoder.json` and `vocab.bpe`: it is measured on the same text, for the report."""
+    compare_split: str | None = Field(default=None, json_schema_extra=FREE)
+    """Where that one cuts text, if its files do not say: a name that `scratchlm adopt` would take as `split`."""
+    engine: Literal["fastest", "gigatoken", "tokenizers"] = Field(default="fastest", json_schema_extra=FREE)
+    """Encodes; both give the same ids. fastest: gigatoken where it is installed and shown to be equal, otherwise tokenizers."""
     seed: int = 0
     """Draws the sample."""
+
+    @model_validator(mode="after")
+    def _can_be_trained(self) -> "Config":
+        store.check(self.kind, size=self.size, split=self.split)
+        return self
+
+    @field_validator("compare")
+    @classmethod
+    def _from_here(cls, compare: Path | None) -> Path | None:
+        """A later command may be given elsewhere."""
+        return None if compare is None else compare.resolve()
 
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
@@ -36,44 +58,73 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
     corpus = home.open("corpus")
 
     def make(draft: Draft) -> None:
+        other = None if config.compare is None else foreign_files.adopt(config.compare, split=config.compare_split).tokenizer
         chosen, total = sampled(corpus.path / "train.parquet", config)
         if not total:
             raise DataError(f"{corpus.path / 'train.parquet'}: no text to train a tokenizer on. Give more with --data.")
         texts = _texts(corpus.path / "train.parquet", chosen, total, journal)
-        tokenizer = store.train(config.kind, texts, size=config.size)
+        trained = store.train(config.kind, texts, size=config.size, split=config.split)
         journal.event("vocabulary_text", documents=len(chosen), bytes=total)
-        if tokenizer.size < config.size:
-            journal.event("fewer_pieces", asked=config.size, size=tokenizer.size, reason=f"the text gives '{config.kind}' no more")
-        tokenizer.save(draft.path)
-        report = measured(tokenizer, corpus.path / "validation.parquet")
-        draft.write_json("pieces.json", report)
-        draft.count(kind=tokenizer.kind, size=tokenizer.size, bytes_per_token=report["bytes_per_token"])
-        journal.event("vocabulary", kind=tokenizer.kind, size=tokenizer.size, bytes_per_token=report["bytes_per_token"])
+        if trained.size < config.size:
+            journal.event("fewer_pieces", asked=config.size, size=trained.size, reason=fewer(config.kind))
+        trained.save(draft.path)
+        engine = decided(config, draft.path)
+        draft.write_json(store.DECISIONS, {"encoding": engine})
+        tokenizer = store.load(draft.path)
+        held_out = corpus.path / "validation.parquet"
+        check_engines(trained, tokenizer, held_out)
+        report = measured(tokenizer, record.read(held_out), other)
+        check_round_trip(tokenizer, report["round_trip"]["documents_lost"])
+        draft.write_json("pieces.json", own(report))
+        if config.compare is not None:
+            draft.write_json(store.DECISIONS, {"encoding": engine, "compared": {"other": config.compare.name} | beside(report)})
+        share = round(trained.learned_share, 4) if isinstance(trained, ByteLevel) else 1.0
+        facts = {"kind": tokenizer.kind, "size": tokenizer.size, "bytes_per_token": report["bytes_per_token"], "engine": engine}
+        draft.count(**facts, learned_share=share)
+        journal.event("vocabulary", **facts)
 
-    return home.build("tokenizer", config, [corpus], make)
-
-
-def measured(tokenizer: Tokenizer, path: Path) -> dict[str, Any]:
-    """How well ``tokenizer`` shortens the documents at ``path``, and its longest and most frequent pieces there."""
-    used: Counter[int] = Counter()
-    size = 0
-    for document in record.read(path):
-        used.update(tokenizer.encode(document.text))
-        size += len(document.text.encode())
-    ordinary = [id for id in range(tokenizer.size) if id not in tokenizer.control.values()]
-    longest = sorted(ordinary, key=lambda id: (-len(tokenizer.piece(id)), id))[:SHOWN]
-    return {
-        "bytes": size,
-        "tokens": used.total(),
-        "bytes_per_token": round(size / used.total(), 4) if used else 0.0,
-        "pieces_used": len(used),
-        "longest": [_row(tokenizer, id, used) for id in longest],
-        "most_frequent": [_row(tokenizer, id, used) for id, _ in sorted(used.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]],
-    }
+    made = home.build("tokenizer", config, [corpus], make)
+    if config.compare is not None and _compared_with(made.path) != config.compare.name:
+        journal.event("not_compared", note=f"{made.path} was finished before: --again makes the same once more and compares it")
+    return made
 
 
-def _row(tokenizer: Tokenizer, id: int, used: Counter[int]) -> dict[str, Any]:
-    return {"id": id, "piece": tokenizer.piece(id).decode("utf-8", "replace"), "times": used[id]}
+def _compared_with(path: Path) -> str | None:
+    """The other tokenizer of a finished one's report."""
+    return json.loads((path / store.DECISIONS).read_text(encoding="utf-8")).get("compared", {}).get("other")
+
+
+def fewer(kind: str) -> str:
+    """Why there are fewer rows than were asked for."""
+    return "each byte has its row already" if kind == "byte" else f"the text gives '{kind}' no more"
+
+
+def decided(config: Config, path: Path) -> str:
+    """The engine that is to encode with the tokenizer at ``path``; UsageError when the one asked for cannot."""
+    kind = store.TOKENIZERS[config.kind]
+    can = kind.read_fast is not None and kind.read_fast((path / store.FILE).read_text(encoding="utf-8")) is not None
+    if config.engine == fast.NAME and not can:
+        why = (
+            f"it is shown to be equal for byte pairs only, not for '{config.kind}'"
+            if fast.installed()
+            else f"it is {fast.trouble() or fast.ABSENT}"
+        )
+        raise UsageError(f"vocab: engine {fast.NAME} cannot be used: {why}. Give `--set vocab.engine={fast.PLAIN}`.")
+    return fast.NAME if can and config.engine != fast.PLAIN else fast.PLAIN
+
+
+def check_engines(plain: Tokenizer, quick: Tokenizer, path: Path) -> None:
+    """CheckFailed when the engine that was chosen gives other ids than the plain one, one text at a time, on documents at ``path``."""
+    documents = list(islice(record.read(path), CHECKED))
+    for document, ids in zip(documents, quick.encode_batch([document.text for document in documents]), strict=True):
+        if plain.encode(document.text) != ids:
+            raise CheckFailed(f"{path}: two engines give document {document.id} other ids. Give `--set vocab.engine={fast.PLAIN}`.")
+
+
+def check_round_trip(tokenizer: Tokenizer, lost: list[str]) -> None:
+    """CheckFailed when a document does not come back from its ids, unless the kind has characters that it does not know."""
+    if lost and tokenizer.unknown is None:
+        raise CheckFailed(f"vocab: {len(lost)} held-out documents do not come back from their ids, {lost[0]} first. Give another kind.")
 
 
 def sampled(path: Path, config: Config) -> tuple[frozenset[str], int]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from tokenizers import models
 
-from scratchlm.tokenizer.bpe import byte_letters, byte_level, with_control
-from scratchlm.tokenizer.interface import CONTROL, END_OF_TEXT, control_after, well_formed, write
+from scratchlm.tokenizer import splits
+from scratchlm.tokenizer.bytelevel import byte_letters, byte_level, with_control
+from scratchlm.tokenizer.interface import CONTROL, END_OF_TEXT, check_ids, control_after, well_formed, write
 
 FEWEST = 256 + len(CONTROL)
 
@@ -30,6 +31,7 @@ class Bytes:
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
+        check_ids(ids, self.size)
         return bytes(id for id in ids if id not in self._names).decode("utf-8", "replace")
 
     def piece(self, id: int) -> bytes:
@@ -41,7 +43,7 @@ class Bytes:
         write(self, inner.to_str(pretty=True), path)
 
 
-def train(texts: Iterable[str], size: int) -> Bytes:
+def train(texts: Iterable[str], size: int, split: str = splits.DEFAULT) -> Bytes:
     """Reads nothing, since bytes need no training."""
     return Bytes()
 

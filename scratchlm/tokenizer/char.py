@@ -9,8 +9,9 @@ import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers
 
 from scratchlm.core.errors import ArtifactError
-from scratchlm.tokenizer.bpe import with_control
-from scratchlm.tokenizer.interface import CONTROL, END_OF_TEXT, UNKNOWN, control_after, well_formed, write
+from scratchlm.tokenizer import splits
+from scratchlm.tokenizer.bytelevel import with_control
+from scratchlm.tokenizer.interface import CONTROL, END_OF_TEXT, UNKNOWN, check_ids, control_after, well_formed, write
 
 FEWEST = 1 + len(CONTROL)
 
@@ -37,6 +38,7 @@ class Characters:
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
+        check_ids(ids, self.size)
         return "".join(self._shown[id] for id in ids)
 
     def piece(self, id: int) -> bytes:
@@ -50,7 +52,7 @@ class Characters:
         write(self, with_control(inner).to_str(pretty=True), path)
 
 
-def train(texts: Iterable[str], size: int) -> Characters:
+def train(texts: Iterable[str], size: int, split: str = splits.DEFAULT) -> Characters:
     """The most frequent characters of ``texts`` in code point order; where ``size`` is too small the rarest become unknown."""
     seen: Counter[str] = Counter()
     for text in texts:

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from scratchlm.core.artifact import write_atomically
 from scratchlm.core.config import Settings
+from scratchlm.core.errors import UsageError
 
 END_OF_TEXT, TURN_START, TURN_END = CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 """Names of the control tokens; their ids come after all others, in this order."""
@@ -35,7 +36,7 @@ class Tokenizer(Protocol):
         ...
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """``encode`` of each text, on all cores where the kind can."""
+        """``encode`` of each text, faster than one by one where the engine can."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -51,15 +52,40 @@ class Tokenizer(Protocol):
         ...
 
 
+@runtime_checkable
+class Separates(Protocol):
+    """The part of a tokenizer that says what stands between two texts."""
+
+    end_of_text: int
+
+
+def begin_of_chat(tokenizer: Separates) -> int | None:
+    """What stands before a conversation: nothing with our own kinds; a model from elsewhere may expect a token before all it reads."""
+    return getattr(tokenizer, "begin", None)
+
+
+def begin_of_text(tokenizer: Separates) -> int:
+    """What stands before a text: the same, or else what ends the text before it."""
+    own = begin_of_chat(tokenizer)
+    return tokenizer.end_of_text if own is None else own
+
+
+def ends_of(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Every id at which an answer ends: of a turn, of a text, and what the makers of a model from elsewhere name besides."""
+    return tuple(dict.fromkeys([tokenizer.control[TURN_END], tokenizer.end_of_text, *getattr(tokenizer, "ends", ())]))
+
+
 @dataclass(frozen=True)
 class Kind:
     """One row of the table: how a kind is trained, and how it comes back from its ``tokenizer.json``."""
 
-    train: Callable[[Iterable[str], int], Tokenizer]
-    """Texts and the most rows it may have."""
+    train: Callable[[Iterable[str], int, str], Tokenizer]
+    """Texts, the most rows it may have, and the row of ``SPLITS`` that cuts them into words where the kind has any."""
     read: Callable[[str], Tokenizer]
     fewest: int
     """Rows it needs before it has learned anything."""
+    read_fast: Callable[[str], Tokenizer | None] | None = None
+    """The same with a faster engine, which gives the same ids; None where that cannot be had."""
 
 
 class TokenizerFacts(Settings):
@@ -70,6 +96,10 @@ class TokenizerFacts(Settings):
     end_of_text: int
     unknown: int | None
     control: dict[str, int]
+    begin: int | None = None
+    """What a model from elsewhere expects before all it reads."""
+    ends: tuple[int, ...] = ()
+    """At which its answers end, beside our own."""
     sha256: str
     """Of ``tokenizer.json``; shards carry it to say whose ids they hold."""
 
@@ -77,6 +107,13 @@ class TokenizerFacts(Settings):
 def control_after(size: int) -> dict[str, int]:
     """Ids of the control tokens behind ``size`` ordinary ones."""
     return {name: size + place for place, name in enumerate(CONTROL)}
+
+
+def check_ids(ids: Sequence[int], size: int) -> None:
+    """UsageError for an id that is no row of a tokenizer of ``size`` rows."""
+    if ids and not (min(ids) >= 0 and max(ids) < size):
+        wrong = next(id for id in ids if not 0 <= id < size)
+        raise UsageError(f"decode: the id {wrong} is none of this tokenizer's, which are 0 to {size - 1}. Give ids that it made.")
 
 
 def well_formed(text: str) -> str:
@@ -97,6 +134,8 @@ def write(tokenizer: Tokenizer, text: str, path: Path) -> None:
         end_of_text=tokenizer.end_of_text,
         unknown=tokenizer.unknown,
         control=dict(tokenizer.control),
+        begin=begin_of_chat(tokenizer),
+        ends=getattr(tokenizer, "ends", ()),
         sha256=hashlib.sha256(data).hexdigest(),
     )
     write_atomically(path / FILE, data)

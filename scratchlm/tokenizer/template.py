@@ -15,7 +15,7 @@ from typing import get_args
 from scratchlm.core.config import nearest
 from scratchlm.core.errors import UsageError
 from scratchlm.core.records import Message, Role
-from scratchlm.tokenizer.interface import TURN_END, TURN_START, Tokenizer
+from scratchlm.tokenizer.interface import TURN_END, TURN_START, Tokenizer, begin_of_chat
 
 ROLES: tuple[str, ...] = get_args(Role)
 
@@ -26,6 +26,11 @@ JINJA = (
     "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
 )
 """The same template for other runtimes (``chat_template``); equal by test."""
+
+
+def jinja(tokenizer: Tokenizer) -> str:
+    """The template with what the model expects before all it reads."""
+    return ("" if begin_of_chat(tokenizer) is None else "{{- bos_token -}}") + JINJA
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,9 @@ def segments(messages: Sequence[Message], *, ask: bool) -> list[Segment]:
 
 def encode(tokenizer: Tokenizer, messages: Sequence[Message], *, ask: bool = False) -> tuple[list[int], list[bool]]:
     """The ids of a conversation, and for each whether it is trained on."""
-    ids: list[int] = []
-    trained: list[bool] = []
+    begin = begin_of_chat(tokenizer)
+    ids = [] if begin is None else [begin]
+    trained = [False] * len(ids)
     for segment in segments(messages, ask=ask):
         more = [tokenizer.control[segment.text]] if segment.control else tokenizer.encode(segment.text)
         ids += more
