@@ -16,10 +16,12 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from scratchlm.cli import COMMON, DEFAULTS, FIELDS, OF_VIEWS, OPTIONS, VERBS, VIEWS
 from scratchlm.evals.knowledge import Knowledge
 from scratchlm.evals.tasks import TASKS
+from scratchlm.export import gguf
+from scratchlm.model import cost
 from scratchlm.model.architectures import ARCHITECTURES, parameters_of, shape_only
+from scratchlm.model.sizes import SIZES
 from scratchlm.optim import OPTIMIZERS
 from scratchlm.recipes import RECIPES, store
 from scratchlm.rules.filters import RULES
@@ -27,6 +29,7 @@ from scratchlm.rules.profiles import WEB
 from scratchlm.stages import STAGES
 from scratchlm.stages import corpus as corpus_stage
 from scratchlm.tokenizer.store import TOKENIZERS
+from scratchlm.verbs import ADOPT, DEFAULTS, FIELDS, OPTIONS, VERBS, VIEWS, options_of
 
 PAGE = Path(__file__).parent / "guide" / "reference.md"
 MOST_SHOWN = 5
@@ -58,13 +61,15 @@ def reference() -> str:
 
 def verbs() -> Iterator[str]:
     """What each verb does and leaves."""
-    yield "## Verbs\n\nEach is typed as `scratchlm VERB RECIPE`. `scratchlm VERB --help` shows its options.\n"
+    yield "## Verbs\n\nEach is typed as `scratchlm VERB RECIPE`, but for `scratchlm adopt DIR`. `--help` behind it shows its options.\n"
     rows = ((code(name), verb.summary, leaves(name), ", ".join(option(own) for own in verb.own)) for name, verb in VERBS.items())
     yield table(("verb", "what it does", "leaves in the run's folder", "own options"), rows)
 
 
 def leaves(verb: str) -> str:
     """What stands in the home after the verb."""
+    if verb == ADOPT:
+        return "`tokenizer/`, `base/`, and `sft/` where it converses"
     return code(f"{STAGES[verb]}/") if verb in STAGES else "nothing" if verb in VIEWS else "all of them"
 
 
@@ -73,7 +78,7 @@ def options() -> Iterator[str]:
     yield "## Options\n"
     rows = []
     for name, annotation in OPTIONS.items():
-        if name != "recipe":
+        if name not in ("recipe", "directory"):
             told = annotation.__metadata__[0].help
             same = f" For `{FIELDS[name].partition('.')[0]}` the same as `--set {FIELDS[name]}=…`." if name in FIELDS else ""
             preset = f" Default: {DEFAULTS[name]}." if DEFAULTS.get(name) else ""
@@ -89,11 +94,11 @@ def option(name: str) -> str:
 
 def who_has(name: str) -> str:
     """The verbs that take an option."""
-    if name in OF_VIEWS:
-        return "all"
-    if name in COMMON:
-        return f"all but {' and '.join(map(code, VIEWS))}"
-    return ", ".join(code(verb) for verb, row in VERBS.items() if name in row.own)
+    have = [verb for verb in VERBS if name in options_of(verb)]
+    others = [code(verb) for verb in VERBS if verb not in have]
+    if len(have) < len(others):
+        return ", ".join(map(code, have))
+    return "all" + (f" but {', '.join(others[:-1])} and {others[-1]}" if len(others) > 1 else f" but {others[0]}" if others else "")
 
 
 def recipes() -> Iterator[str]:
@@ -126,8 +131,10 @@ def plain(recipe: str) -> Any:
 def parts() -> Iterator[str]:
     """The tables that a recipe chooses from."""
     yield '## Architectures\n\nChosen with `--set pretrain.model=\'{"kind": "NAME"}\'`.\n'
-    exported = {name: "a Hugging Face directory" if row.HF_NAMES else "–" for name, row in ARCHITECTURES.items()}
+    others = {"a Hugging Face directory": [name for name, row in ARCHITECTURES.items() if row.HF_NAMES], "GGUF": gguf.ARCHITECTURES}
+    exported = {name: ", ".join(form for form, names in others.items() if name in names) or "–" for name in ARCHITECTURES}
     yield table(("architecture", "what it is", "exported as"), ((code(n), first(r.__doc__), exported[n]) for n, r in ARCHITECTURES.items()))
+    yield from sizes()
     yield '## Optimizers\n\nChosen with `--set pretrain.optimizer=\'{"kind": "NAME"}\'`; any training stage has the field.\n'
     yield table(("optimizer", "what it is"), ((code(name), first(row.__doc__)) for name, row in OPTIMIZERS.items()))
     yield "## Tokenizers\n\nChosen with `--set vocab.kind=NAME`.\n"
@@ -141,6 +148,18 @@ def parts() -> Iterator[str]:
     yield "## Tasks\n\nWhat an assistant is taught and asked; the score of a task is also a reward: `--set reinforce.task=NAME`.\n"
     asked = {name: row(Knowledge(kind="python")).phrasings.test for name, row in TASKS.items()}
     yield table(("task", "what it is", "asked in the test as"), ((code(n), first(r.__doc__), span(asked[n])) for n, r in TASKS.items()))
+
+
+def sizes() -> Iterator[str]:
+    """Named shapes, and what they count by the formulas that tests compare with the models themselves."""
+    yield "## Sizes\n\nShapes of `SIZES` in `model/sizes.py`; `scratchlm plan RECIPE` tells what any other takes.\n"
+    counts = (cost.parameters, cost.active_parameters, cost.body_parameters, cost.training_flops)
+    rows = (
+        (code(name), code(c.kind), c.layers, f"{c.width:,}", f"{c.vocab:,}", f"{c.context:,}", *(f"{count(c):,}" for count in counts))
+        for name, c in SIZES.items()
+    )
+    head = ("size", "architecture", "layers", "width", "vocab", "context", "parameters", "active for a token")
+    yield table((*head, "without embeddings and head", "FLOPs per token of training at full context"), rows)
 
 
 def settings() -> Iterator[str]:

@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +19,7 @@ import typer
 import scratchlm
 from scratchlm.core.errors import ScratchError, UsageError
 from scratchlm.stages import STAGES
+from scratchlm.verbs import ADOPT, ASKED, DEFAULTS, FIELDS, OPTIONS, START, VERBS, VIEWS, options_of
 
 if TYPE_CHECKING:
     from scratchlm.core.artifact import Home
@@ -27,74 +27,6 @@ if TYPE_CHECKING:
     from scratchlm.core.journal import Journal
 
 Values = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One row of the command line."""
-
-    summary: str
-    own: tuple[str, ...] = ()
-    """Names of options that only this verb has."""
-
-
-ASKED = ("explain", "removed")
-"""Options of ``corpus`` that ask a finished one and build nothing."""
-COMMON = ("recipe", "set", "home", "from", "again", "seed", "json")
-OF_VIEWS = ("recipe", "home", "from")
-VERBS = {
-    "run": Verb("The whole road: every stage of a recipe, from text to a model that answers.", ("data",)),
-    "corpus": Verb("Gather, clean and split the text to learn from; or tell what became of a document.", ("data", "engine", *ASKED)),
-    "vocab": Verb("Train the tokenizer."),
-    "tokenize": Verb("Turn the text into shards of token ids."),
-    "pretrain": Verb("Train the base model on the shards."),
-    "sft": Verb("Teach the base model to answer.", ("chats",)),
-    "prefer": Verb("Tune it on pairs of a better and a worse answer.", ("pairs",)),
-    "reinforce": Verb("Tune it on answers of its own that can be checked.", ()),
-    "evaluate": Verb("Measure every model of the run, with intervals."),
-    "export": Verb("Write the model for other runtimes."),
-    "report": Verb("Write one HTML page about the run."),
-    "chat": Verb("Talk to the newest model of the run.", ("model", "prompt", "complete")),
-    "serve": Verb("Answer over HTTP, as the OpenAI interface does, with a chat page.", ("model", "host", "port", "api_key")),
-}
-VIEWS = ("chat", "serve")
-"""Verbs that make no artifact: ``scratchlm.views.NAME.show(home, **own options)``."""
-FIELDS = {"engine": "corpus.engine.kind", "chats": "sft.chats", "pairs": "prefer.pairs"}
-"""Options of stages that are a shorter way to write ``--set``."""
-
-START = """\b
-Start:           scratchlm run laptop
-Your own text:   scratchlm run laptop --data FOLDER
-A quick try:     scratchlm run smoke"""
-"""The end of ``--help``; the first line keeps the others as they are."""
-OPTIONS: dict[str, Any] = {
-    "recipe": Annotated[str | None, typer.Argument(help="A recipe's name, module:function, a .toml file, or the folder of a run.")],
-    "set": Annotated[
-        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change one field of the recipe; may be repeated.")
-    ],
-    "home": Annotated[Path | None, typer.Option("--home", metavar="DIR", help="Where the run lives; runs/RECIPE unless given.")],
-    "from": Annotated[list[str] | None, typer.Option("--from", metavar="NAME=DIR", help="Take an artifact from another place.")],
-    "again": Annotated[bool, typer.Option("--again", help="Accept a changed recipe and build anew.")],
-    "seed": Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of everything random.")],
-    "json": Annotated[bool, typer.Option("--json", help="Print events as lines of JSON.")],
-    "data": Annotated[
-        str | None, typer.Option("--data", metavar="FOLDER", help="Learn from the text in this folder, or s3://bucket/folder.")
-    ],
-    "engine": Annotated[
-        str | None, typer.Option("--engine", metavar="NAME", help="local (small processes here) or ray (a running cluster).")
-    ],
-    "explain": Annotated[str | None, typer.Option("--explain", metavar="ID", help="Tell one document's story: its id, file or address.")],
-    "removed": Annotated[str | None, typer.Option("--removed", metavar="TEXT", help="Tell why a text is not in the corpus.")],
-    "chats": Annotated[Path | None, typer.Option("--chats", metavar="FILE", help="Conversations to learn from, one JSON object per line.")],
-    "pairs": Annotated[Path | None, typer.Option("--pairs", metavar="FILE", help="Preference pairs, one JSON object per line.")],
-    "model": Annotated[str | None, typer.Option("--model", metavar="NAME", help="base, sft, preferred or reinforced.")],
-    "prompt": Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="Ask once, print the answer and end.")],
-    "complete": Annotated[bool, typer.Option("--complete", help="Continue the text instead of answering it.")],
-    "host": Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")],
-    "port": Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")],
-    "api_key": Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="Ask callers for this key.")],
-}
-DEFAULTS = {"again": False, "json": False, "complete": False, "host": "127.0.0.1", "port": 8000}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -128,10 +60,25 @@ def answer(arguments: list[str]) -> int:
     if not isinstance(parsed, tuple):  # --help and --version have been answered
         return int(parsed or 0)
     verb, values = parsed
+    if verb == ADOPT:
+        from scratchlm.recipes import adopted
+
+        asked = {"sets": values["set"] or (), "again": values["again"], "as_json": values["json"]}
+        return adopted.make_home(values["directory"], values["home"], **asked)
     if values["recipe"] is None:
         return _list_recipes(verb)
-    own = ASKED if verb == "corpus" and any(values[name] is not None for name in ASKED) else VERBS[verb].own
-    return view(verb, values, own) if verb in VIEWS or own == ASKED else build(verb, values)
+    asks = any(values[name] is not None for name in ASKED.get(verb, ()))
+    if asks:
+        _only_asks(verb, values)
+    return view(verb, values, ASKED[verb] if asks else VERBS[verb].own) if verb in VIEWS or asks else build(verb, values)
+
+
+def _only_asks(verb: str, values: Values) -> None:
+    """UsageError where a question is put together with what would change an answer that was given long ago."""
+    question = next(name for name in ASKED[verb] if values[name] is not None)
+    options = ("set", "again", "seed", "json", *(name for name in FIELDS if name in values))
+    if idle := [f"--{name}" for name in options if values[name] is not None and values[name] is not False and values[name] != []]:
+        raise UsageError(f"--{question}: it shows what is there and builds nothing, so {' and '.join(idle)} would be lost. Leave it out.")
 
 
 def parse(arguments: list[str]) -> Any:
@@ -157,7 +104,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 def _command(verb: str) -> Callable[..., tuple[str, Values]]:
     """A function with the verb's options as its signature; it returns them and does nothing."""
-    names = [*(OF_VIEWS if verb in VIEWS else COMMON), *VERBS[verb].own]
+    names = options_of(verb)
     python_names = {name: "from_" if name == "from" else name for name in names}
 
     def command(**values: Any) -> tuple[str, Values]:
@@ -225,10 +172,12 @@ def _stage(verb: str, recipe: "Settings", home: "Home", journal: "Journal", *, a
 def view(verb: str, values: Values, own: tuple[str, ...]) -> int:
     """Show something about a home; nothing is built."""
     from scratchlm.core.artifact import Home
+    from scratchlm.recipes import store
 
-    _, path = _asked(values)
+    asked, path = _asked(values)
     home = Home(path, _sources(values["from"] or []))
-    importlib.import_module(f"scratchlm.views.{verb}").show(home, **{name: values[name] for name in own})
+    given = {"recipe": store.followed(path, asked)} if verb == "plan" else {name: values[name] for name in own}
+    importlib.import_module(f"scratchlm.views.{verb}").show(home, **given)
     return 0
 
 

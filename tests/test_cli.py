@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from pydantic import Field
 
-from scratchlm import cli
+from scratchlm import cli, verbs
 from scratchlm.core import journal as journals
 from scratchlm.core.artifact import Draft, read_artifact
 from scratchlm.core.config import Settings
@@ -158,6 +158,29 @@ def test_another_recipe_for_the_same_home_is_refused_in_one_line(folder: Path, c
     assert "--home" in err
     assert "--again" in err
     assert (folder / "runs" / "tiny" / "recipe.json").read_bytes() == before
+
+
+def test_settings_of_a_stage_that_has_left_nothing_may_change(folder: Path, capsys):
+    scratchlm(capsys, "corpus", "mine:tiny")
+    code, _, err = scratchlm(capsys, "corpus", "mine:tiny", "--set", "pretrain.steps=5")
+    assert (code, err) == (0, "")
+    code, _, _ = scratchlm(capsys, "pretrain", "mine:tiny", "--set", "pretrain.steps=6")
+    assert code == 0
+    assert recipe_in(folder / "runs" / "tiny")["pretrain"]["steps"] == 6
+    code, _, err = scratchlm(capsys, "pretrain", "mine:tiny", "--set", "pretrain.steps=7")
+    assert code == 2
+    assert "made with pretrain.steps = 6, asked for 7" in err
+    code, _, err = scratchlm(capsys, "corpus", "mine:tiny", "--seed", "9")
+    assert code == 2
+    assert "made with seed = 0, asked for 9" in err
+
+
+def test_a_checkpoint_on_the_way_is_not_thrown_away_unasked(folder: Path, capsys):
+    scratchlm(capsys, "corpus", "mine:tiny")
+    (folder / "runs" / "tiny" / "base.partial" / "checkpoints" / "3").mkdir(parents=True)
+    code, _, err = scratchlm(capsys, "pretrain", "mine:tiny", "--set", "pretrain.steps=6")
+    assert code == 2
+    assert "made with pretrain.steps" in err
 
 
 def test_again_accepts_the_new_recipe_and_builds_anew(folder: Path, capsys):
@@ -357,7 +380,7 @@ def test_a_verb_without_a_recipe_lists_them(folder: Path, capsys):
 def test_help_names_every_verb_and_imports_nothing_heavy():
     program = "import sys; from scratchlm import cli\ntry: cli.main([])\nfinally: print('torch' in sys.modules, 'rich' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert all(f"  {verb} " in ended.stdout for verb in cli.VERBS)
+    assert all(f"  {verb} " in ended.stdout for verb in verbs.VERBS)
     shown, _, imported = ended.stdout.rstrip().rpartition("\n")
     assert imported == "False False"
     starts = [line.partition(":  ")[2].strip() for line in shown.rstrip().splitlines()[-3:]]
@@ -365,4 +388,4 @@ def test_help_names_every_verb_and_imports_nothing_heavy():
 
 
 def test_every_stage_is_a_verb():
-    assert set(STAGES) | {"run", "chat", "serve"} == set(cli.VERBS)
+    assert set(STAGES) | {"run", verbs.ADOPT, *verbs.VIEWS} == set(verbs.VERBS)

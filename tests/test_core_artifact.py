@@ -195,6 +195,21 @@ def test_renewing_builds_once_from_nothing_and_removes_nothing_before(home: Home
     assert home.build("words", Config(), {}, lambda _: pytest.fail("built twice")).path == made.path
 
 
+def test_what_is_there_stays_when_its_renewal_fails(home: Home):
+    made = whole(home)
+
+    def fail(draft: Draft) -> None:
+        draft.write_text("half", "written")
+        raise UsageError("words: this cannot be. Give another.")
+
+    home.renew("words")
+    with pytest.raises(UsageError):
+        home.build("words", Config(), {}, fail)
+    assert home.open("words") == made
+    made.verify()
+    assert home.build("words", Config(), {}, lambda _: pytest.fail("built twice")) == made
+
+
 def test_a_second_lock_on_a_home_is_refused_and_a_released_one_is_not(home: Home):
     with home.lock(), pytest.raises(UsageError, match="another process"), Home(home.path).lock():
         pass

@@ -18,7 +18,7 @@ import pytest
 from stand_in import Echo
 from test_serve_client import serving
 
-from scratchlm import cli
+from scratchlm import cli, verbs
 from scratchlm.corpus.gathering import Extra
 from scratchlm.corpus.mix import Share
 from scratchlm.evals.knowledge import Knowledge
@@ -39,7 +39,7 @@ CHAPTERS = sorted(GUIDE.glob("*.md"))
 FOR_USERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *CHAPTERS]
 PAGES = [*FOR_USERS, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
 CONTRIBUTING, README = (ROOT / name for name in ("CONTRIBUTING.md", "README.md"))
-TABLES = (cli.VERBS, STAGES, RECIPES, ARCHITECTURES, OPTIMIZERS, TOKENIZERS, RULES, TASKS)
+TABLES = (verbs.VERBS, STAGES, RECIPES, ARCHITECTURES, OPTIMIZERS, TOKENIZERS, RULES, TASKS)
 FENCE = re.compile(r"^```(\S*) ?(.*?)$\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -136,11 +136,13 @@ def test_every_setting_of_the_corpus_is_in_the_reference_with_its_meaning():
 @pytest.mark.parametrize(("where", "words"), words_of("scratchlm"))
 def test_every_command_parses_and_changes_fields_that_exist(where: str, words: list[str]):
     verb, values = cli.parse(words)
+    if verb == verbs.ADOPT:
+        return
     recipe = values["recipe"]
     if recipe in RECIPES:
         resolved = store.resolved(store.Asked(recipe=recipe, sets=tuple(values.get("set") or ()), seed=values.get("seed")))
         assert isinstance(resolved, Recipe)
-        assert verb in ("run", *cli.VIEWS) or getattr(resolved, verb)
+        assert verb in ("run", *verbs.VIEWS) or getattr(resolved, verb)
     else:
         assert recipe in ("RECIPE", "mine:patient", "patient.toml") or recipe.startswith("runs/"), where
 
@@ -243,4 +245,4 @@ def test_the_picture_is_whole_and_asks_for_nothing():
     assert re.findall(r"https?://[^\"]*", picture) == ["http://www.w3.org/2000/svg"]
     assert "href" not in picture
     artifacts = [name.partition("/")[0] for name in STAGES.values()]
-    assert [name for name in [*cli.VERBS, *artifacts] if name != "run" and name not in shown] == []
+    assert [name for name in [*verbs.VERBS, *artifacts] if name != "run" and name not in shown] == []

@@ -16,12 +16,12 @@ FLOORS = [
     ["train", "generate"],
     ["evals", "serve"],
     ["stages", "views"],
-    ["recipes"],
+    ["recipes", "verbs"],
     ["cli"],
     ["__main__"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-WITHOUT_TORCH = ["units", "sources", "web", "privacy", "rules", "corpus", "tokenizer", "recipes/__init__.py", "cli.py"]
+WITHOUT_TORCH = ["units", "sources", "web", "privacy", "rules", "corpus", "tokenizer", "recipes/__init__.py", "verbs.py", "cli.py"]
 CORE_MAY_USE = {"pydantic", "filelock", "scratchlm"}
 TORCH_IN_CORE = "tensors.py"
 

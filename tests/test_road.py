@@ -122,7 +122,7 @@ STRIKES: tuple[tuple[str, Sign, signal.Signals], ...] = (
     ("preferred", 5, signal.SIGKILL),
     ("reinforced", 3, signal.SIGKILL),
     ("scores", "parts/sft.json", signal.SIGKILL),
-    ("export/hf", "*.safetensors", signal.SIGKILL),
+    ("export", "hf/*.safetensors", signal.SIGKILL),
 )
 
 

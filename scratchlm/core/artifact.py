@@ -138,22 +138,18 @@ class Home:
         plan = {"kind": name, "format": FORMAT, "config": binding(config), "inputs": prints}
         final = self.path / name
         if name in self._anew:
-            self._forget(name)
-        if (made := read_artifact(final, name)) and _plan_of(made.manifest) == plan:
+            self._anew.discard(name)
+            if (partial := _partial_path(final)).exists():
+                shutil.rmtree(partial)
+        elif (made := read_artifact(final, name)) and _plan_of(made.manifest) == plan:
             return made
         draft = Draft(_partial(final, plan))
         make(draft)
         return _finish(draft, final, plan)
 
     def renew(self, name: str) -> None:
-        """Let the next build of ``name`` start from nothing; what is there stays until then, for its settings may yet be refused."""
+        """Let the next build of ``name`` start from nothing; what is there stays until the new one is whole, for that may yet fail."""
         self._anew.add(name)
-
-    def _forget(self, name: str) -> None:
-        self._anew.discard(name)
-        for path in (self.path / name, _partial_path(self.path / name)):
-            if path.exists():
-                shutil.rmtree(path)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -3,7 +3,11 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,19 @@ class Facts:
     sources: Sequence[Source] = ()
     scores: Mapping[str, Any] | None = None
     """The contents of ``scores.json``."""
+    origin: Mapping[str, Any] | None = None
+    """The contents of ``origin.json``, of a model that was adopted."""
+
+
+def sources_of(path: Path) -> list[Source]:
+    """Documents and characters of each source and licence in a split."""
+    if not path.exists():
+        return []
+    table = pq.read_table(path, columns=["source", "licence", "n_chars"])
+    plain = pa.table({"source": table["source"].cast("string"), "licence": table["licence"].cast("string"), "size": table["n_chars"]})
+    groups = plain.group_by(["source", "licence"]).aggregate([("size", "count"), ("size", "sum")]).to_pylist()
+    found = [Source(row["source"], row["licence"] or "unknown", row["size_count"], row["size_sum"] or 0) for row in groups]
+    return sorted(found, key=lambda source: (source.name, source.licence))
 
 
 def card(facts: Facts) -> str:
@@ -36,16 +53,27 @@ def card(facts: Facts) -> str:
     parts = [
         "---\nlibrary_name: transformers\npipeline_tag: text-generation\nlicense: other\nlicense_name: see-licence-section\n---\n",
         f"# {facts.name}\n",
-        f"A {facts.shape['kind']} language model of {facts.parameters:,} parameters, built from raw text by scratchLM {facts.version}: "
+        f"A {facts.shape['kind']} language model of {facts.parameters:,} parameters, {_built(facts)} scratchLM {facts.version}: "
         f"{facts.shape['layers']} layers, width {facts.shape['width']}, a vocabulary of {facts.shape['vocab']:,}, "
         f"{facts.shape['context']} tokens of context. It is small: expect it to know what it was taught, and little else.\n",
         USE,
         *_results(facts.scores),
         *_data(facts.sources),
         f"## Recipe\n\nThe settings of its last stage of training.\n\n```json\n{json.dumps(dict(facts.recipe), indent=1)}\n```\n",
+        *_origin(facts.origin),
         LICENCE,
     ]
     return "\n".join(parts)
+
+
+def _built(facts: Facts) -> str:
+    return f"made from {_cell(facts.origin['name'])} with" if facts.origin else "built from raw text by"
+
+
+def _origin(origin: Mapping[str, Any] | None) -> Iterator[str]:
+    if origin:
+        added = f" New tokens: {', '.join(f'`{name}`' for name in origin['added'])}." if origin["added"] else ""
+        yield f"## Origin\n\nIt began as {_cell(origin['name'])}, licence: {_cell(origin['licence'] or 'not told')}.{added}\n"
 
 
 USE = """## Use
@@ -65,7 +93,8 @@ print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :], skip_special_t
 LICENCE = """## Licence
 
 scratchLM, which made these files, is under the Apache License 2.0. The weights were learned from the texts listed above, each under
-its own licence; whoever publishes them decides, with those licences in view, under which terms.
+its own licence, and from those of the model they began as, if one is named; whoever publishes them decides, with those licences in view,
+under which terms.
 """
 
 

@@ -12,7 +12,7 @@ from scratchlm.model import store as models
 from scratchlm.model.architectures import Model
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer import template
-from scratchlm.tokenizer.interface import Tokenizer
+from scratchlm.tokenizer.interface import Tokenizer, begin_of_text, ends_of
 
 BATCH = 256
 """Prompts answered at once: beyond this a batch gains little and its cache grows."""
@@ -44,18 +44,21 @@ class Speaker:
     def __init__(self, model: Model, tokenizer: Tokenizer, name: str) -> None:
         self.name, self.tokenizer, self.model = name, tokenizer, model
         self.context = model.config.context
-        ends = {tokenizer.end_of_text, tokenizer.control["<|im_end|>"]}
-        self.engine = Engine(model, self.context, frozenset(ends))
+        self.engine = Engine(model, self.context, frozenset(ends_of(tokenizer)))
 
     @classmethod
     def load(cls, path: Path) -> "Speaker":
-        """The speaker of a model directory, named after it."""
+        """The speaker of a model directory, named after it; it computes in float32, however the weights are stored."""
         _, model = models.load(path)
-        return cls(model, tokenizers.load(path / "tokenizer"), path.name)
+        return cls(model.float(), tokenizers.load(path / "tokenizer"), path.name)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """The conversation so far, as ids, up to where the answer begins."""
         return template.encode(self.tokenizer, messages, ask=True)[0]
+
+    def text_ids(self, text: str) -> list[int]:
+        """A text to be continued, as ids."""
+        return [begin_of_text(self.tokenizer), *self.tokenizer.encode(text)]
 
     def stream(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece]:
         """The continuation of ``ids`` as it comes; the last piece says how it ended."""

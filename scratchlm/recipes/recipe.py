@@ -23,9 +23,9 @@ class Recipe(Settings):
     seed: int = 0
     """The one source of randomness; each stage's own ``seed`` is filled from it."""
     corpus: Corpus
-    vocab: Vocab
-    tokenize: Tokenize
-    pretrain: Pretrain
+    vocab: Vocab | None = None
+    tokenize: Tokenize | None = None
+    pretrain: Pretrain | None = None
     sft: Sft | None = None
     prefer: Prefer | None = None
     reinforce: Reinforce | None = None
@@ -35,7 +35,7 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _can_be_exported(self) -> "Recipe":
-        kind = self.pretrain.model.kind
-        if self.export is not None and ARCHITECTURES[kind].HF_NAMES is None:
+        kind = self.pretrain.model.kind if self.pretrain else None
+        if kind is not None and self.export is not None and ARCHITECTURES[kind].HF_NAMES is None:
             raise ValueError(f"no other runtime can read a '{kind}' model: set export=null, or pretrain 'qwen3'")
         return self

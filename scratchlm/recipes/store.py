@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scratchlm.core.artifact import LOCK, Home, write_atomically
+from scratchlm.core.artifact import CHECKPOINTS, LOCK, MANIFEST, Home, write_atomically
 from scratchlm.core.config import Settings, binding, from_plain, nearest, read_toml, to_plain, with_sets
 from scratchlm.core.errors import ArtifactError, UsageError
+from scratchlm.export.fields import ORIGIN
 from scratchlm.recipes import RECIPES
 from scratchlm.stages import STAGES
 
@@ -97,8 +98,8 @@ def stored_in(home: Path) -> Stored | None:
 def settle(home: Path, asked: Asked, *, again: bool = False, whole: bool = False) -> Settings:
     """The recipe ``home`` follows from now on, written there.
 
-    What is not asked for anew stays as the home has it. A recipe that comes out different is a UsageError unless ``again``
-    says that it is meant; ``whole`` with ``again`` also forgets what the home was asked before.
+    What is not asked for anew stays as the home has it. Other settings of a stage that has left something here are a UsageError
+    unless ``again`` says that they are meant; ``whole`` with ``again`` also forgets what the home was asked before.
     """
     stored = stored_in(home)
     if stored and stored.asked.recipe == asked.recipe and not (again and whole):
@@ -106,14 +107,28 @@ def settle(home: Path, asked: Asked, *, again: bool = False, whole: bool = False
     recipe = resolved(asked)
     plain = to_plain(recipe)
     before = _binding(stored.recipe, type(recipe)) if stored else None
-    if before is not None and before != binding(recipe) and not again:
-        raise UsageError(
-            f"{home / FILE}: {_difference(before, binding(recipe))}. Choose another folder with --home, or rebuild here with --again."
-        )
+    if before is not None and not again:
+        kept = ["name", "seed", *(verb for verb, name in STAGES.items() if has_begun(home, name))]
+        old, new = ({name: plain.get(name) for name in kept} for plain in (before, binding(recipe)))
+        if old | {"seed": None} != new | {"seed": None}:  # the seed of each stage stands among its own settings
+            raise UsageError(f"{home / FILE}: {_difference(old, new)}. Choose another folder with --home, or rebuild here with --again.")
     if stored is None or stored.recipe != plain or stored.asked != asked:
         text = json.dumps(to_plain(Stored(asked=asked, recipe=plain)), indent=1, ensure_ascii=False)
         write_atomically(home / FILE, (text + "\n").encode())
     return recipe
+
+
+def has_begun(home: Path, name: str) -> bool:
+    """Whether the stage that makes artifact ``name`` has left it here, or a checkpoint on the way to it; what was adopted is no stage's."""
+    whole, partial = home / name, home / f"{name}.partial"
+    made = (whole / MANIFEST).exists() and not (whole / ORIGIN).exists()
+    return made or any((partial / CHECKPOINTS).glob("*"))
+
+
+def followed(home: Path, asked: Asked) -> Settings:
+    """The recipe ``home`` would follow with what is asked for now, earlier commands in it counted; nothing is written."""
+    stored = stored_in(home)
+    return resolved(_merged(stored.asked, asked) if stored and stored.asked.recipe == asked.recipe else asked)
 
 
 @dataclass
@@ -126,7 +141,7 @@ class Change:
 
 @contextmanager
 def change(home: Path, *, new: bool) -> Iterator[Change]:
-    """A command in ``home``, which is locked: when it is refused (UsageError) before anything is built, the home is as it was.
+    """A command in ``home``, which is locked: refused (UsageError, ArtifactError) before anything is built, it leaves the home as it was.
 
     A ``new`` home goes, unless it holds more than its recipe and its journal.
     """
@@ -134,7 +149,7 @@ def change(home: Path, *, new: bool) -> Iterator[Change]:
     before = file.read_bytes() if file.exists() else None
     try:
         yield made
-    except UsageError:
+    except (UsageError, ArtifactError):
         if not made.stands:
             _put_back(file, before)
             if new and {each.name for each in home.iterdir()} <= {JOURNAL, LOCK}:
@@ -173,9 +188,13 @@ def next_commands(home: Home, recipe: str, stages: list[str]) -> list[str]:
     """What to type next: the first stage that is not finished, or talking to the model."""
     target = recipe if home.path == home_of(Asked(recipe=recipe)) else str(home.path)
     missing = [verb for verb in stages if home.find(STAGES[verb]) is None]
-    if missing:
+    adopted = "pretrain" not in stages and home.find("base") is not None
+    if (
+        missing and not adopted
+    ):  # a model that came from elsewhere speaks at once, and what follows needs text or chats that only a user has
         return [shlex.join(["scratchlm", missing[0], target])]
-    talk = [] if "sft" in stages else ["--complete"]
+    taught = home.find("reinforced", "preferred", "sft") if adopted else "sft" in stages
+    talk = [] if taught else ["--complete"]
     return [shlex.join(["scratchlm", "chat", target, *talk]), shlex.join(["scratchlm", "serve", target])]
 
 

@@ -25,6 +25,7 @@ from scratchlm.serve.refusal import Refusal
 from scratchlm.serve.speech import Fitted, Speaks, fit, parts
 from scratchlm.serve.told import Told, sse
 from scratchlm.serve.turns import Turn, Turns
+from scratchlm.tokenizer.interface import begin_of_text
 
 
 class Limits(Settings):
@@ -76,7 +77,7 @@ class Service:
         asked = read_body(AskedText, await self._body(request))
         self._check_model(asked.model)
         tokenizer = self.speaker.tokenizer
-        ids = [tokenizer.end_of_text, *await asyncio.to_thread(tokenizer.encode, asked.text)]
+        ids = [begin_of_text(tokenizer), *await asyncio.to_thread(tokenizer.encode, asked.text)]
         if len(ids) >= self.speaker.context:
             raise self._too_long(len(ids), "prompt")
         return await self._answer(request, asked, ids, {}, chat=False)

@@ -13,6 +13,7 @@ from scratchlm.core.errors import UsageError
 from scratchlm.core.records import Message
 from scratchlm.generate.sample import Sampling
 from scratchlm.serve.speech import Finish, Part, Speaks, fit, parts, plain
+from scratchlm.tokenizer.interface import begin_of_text
 
 COMMANDS = {
     "/reset": "forget the conversation",
@@ -95,7 +96,7 @@ class Session:
         return [*([Notice(lost)] if fitted.dropped else []), Generate(fitted.ids, self.sampling)]
 
     def _continuation(self, text: str) -> list[int]:
-        ids = [self.speaker.tokenizer.end_of_text, *self.speaker.tokenizer.encode(text)]
+        ids = [begin_of_text(self.speaker.tokenizer), *self.speaker.tokenizer.encode(text)]
         if len(ids) >= self.speaker.context:
             reads = f"{self.speaker.name} reads {self.speaker.context}"
             raise UsageError(f"The text is too long: {len(ids)} tokens, and {reads}. Shorten it.")

@@ -12,7 +12,7 @@ STAGES = {
     "prefer": "preferred",
     "reinforce": "reinforced",
     "evaluate": "scores",
-    "export": "export/hf",
+    "export": "export",
     "report": "report",
 }
 """Each stage's verb (its module here) and the artifact it leaves."""

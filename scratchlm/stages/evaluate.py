@@ -60,6 +60,10 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
     models = [made for name in MODELS if (made := home.find(name))]
     if not models:
         raise ArtifactError(f"{home.path}: no model to measure among {', '.join(MODELS)}. Run `scratchlm pretrain` first.")
+    if home.find("corpus") is None or home.find("shards") is None:
+        raise ArtifactError(
+            f"{home.path}: no text to measure on. Make one with `scratchlm corpus {home.path} --data FOLDER`, then tokenize."
+        )
     corpus, shards = home.open("corpus"), home.open("shards")
     taught = home.find("sft")
     knowledge = read_knowledge(taught.path) if taught else None

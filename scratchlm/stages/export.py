@@ -1,126 +1,206 @@
-"""export: a model for other runtimes, checked against our own before it counts as finished."""
+"""export: a model for other runtimes, checked against our own before it counts as finished. Leaves ``export/hf/``, ``export/gguf/``."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
+from pydantic import field_validator
 from torch import Tensor
 
 import scratchlm
-from scratchlm.core import seeds
 from scratchlm.core.artifact import Artifact, Draft, Home
-from scratchlm.core.config import Settings, to_plain
-from scratchlm.core.errors import CheckFailed, UsageError
+from scratchlm.core.config import Settings, from_plain, to_plain
+from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal
 from scratchlm.core.records import Message
 from scratchlm.core.tensors import positions_of
-from scratchlm.export import huggingface, parity
-from scratchlm.export.card import Facts, Source, card
+from scratchlm.export import agreement, gguf, gguf_parity, huggingface, parity, safetensors_reader
+from scratchlm.export.agreement import Ours
+from scratchlm.export.card import Facts, card, sources_of
+from scratchlm.export.fields import ORIGIN
+from scratchlm.export.gguf import Quantise
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.model import attention, store
-from scratchlm.model.architectures import ARCHITECTURES, Model, parameters_of
+from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model
 from scratchlm.serve.choose import UNTAUGHT, examples, newest_model
-from scratchlm.tokenizer.interface import END_OF_TEXT, FILE
+from scratchlm.tokenizer import gguf_fields, template
+from scratchlm.tokenizer.interface import FILE, TURN_END, begin_of_text, ends_of
 from scratchlm.tokenizer.store import facts_of
-from scratchlm.tokenizer.template import JINJA
 
-PROMPTS = 10
-"""Greedy answers compared."""
+PROMPTS = 20
+"""Prompts that are read and answered greedily by both."""
 LONGEST = 32
-"""Tokens of each."""
-ROWS, LENGTH = 3, 96
-"""Rows of random ids whose logits are compared, and their length."""
-PLAIN = (
-    "Hello.", "Who are you?", "What is 3 + 4?", "Tell me about lists.", "Why?", "Name a colour.", "How do I open a file?",
-    "Reverse the word stone.", "What is a module?", "Good night, and thank you for all of it.",
-)  # fmt: skip
+"""Tokens of each answer."""
 
 
 class Config(Settings):
-    formats: tuple[Literal["hf"], ...] = ("hf",)
-    """``hf``: a Hugging Face directory."""
+    formats: tuple[Literal["hf", "gguf"], ...] = ("hf",)
+    """``hf``: a Hugging Face directory, which MLX reads too; ``gguf``: one file for llama.cpp."""
+    quantise: Quantise = "f32"
+    """How a GGUF file stores matrices: f32 is exact; f16, q8_0 and q4_0 take a half, a quarter and an eighth, and move the answers."""
     model: str | None = None
     """reinforced, preferred, sft or base; None: the newest of these."""
+
+    @field_validator("formats", mode="before")
+    @classmethod
+    def _are_separate(cls, formats: Any) -> Any:
+        """``hf,gguf``, as it is typed."""
+        return formats.split(",") if isinstance(formats, str) else formats
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What is exported: the model's directory, its shape, and how others spell its parameters."""
+
+    artifact: Artifact
+    shape: AnyConfig
+    names: huggingface.Names
+    name: str
+
+    @property
+    def chats(self) -> bool:
+        return self.artifact.name != UNTAUGHT
+
+    @cached_property
+    def weights(self) -> safetensors_reader.Weights:
+        """Its weights, each read when it is asked for."""
+        return safetensors_reader.open_weights(self.artifact.path)
+
+    @cached_property
+    def speaker(self) -> Speaker:
+        """The model itself, to compare others with."""
+        return Speaker.load(self.artifact.path)
 
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Write the model in each format and compare what other runtimes make of it."""
     chosen = newest_model(home, config.model)
     if not config.formats:
-        raise UsageError("export.formats: none is given. Give at least one of: hf.")
+        raise UsageError("export.formats: none is given. Give at least one of: hf, gguf.")
+    exported = described(chosen)
     beside = [found for name in ("corpus", "scores") if (found := home.find(name)) is not None]
+    origin = next((made.path / ORIGIN for name in ("base", "sft") if (made := home.find(name)) and (made.path / ORIGIN).exists()), None)
 
     def make(draft: Draft) -> None:
-        write_huggingface(draft, chosen, beside={found.name: found for found in beside})
-        check(draft, chosen, journal)
+        ours = ours_of(exported)
+        if "hf" in config.formats:
+            write_huggingface(draft, exported)
+            write_card(draft, exported, beside={found.name: found for found in beside}, origin=origin)
+            parity.check_transformers(draft, ours, journal)
+            parity.check_mlx(draft, ours, journal)
+        if "gguf" in config.formats:
+            gguf_parity.write(draft, source_of(exported), ours, config.quantise, journal)
 
-    return home.build("export/hf", config, [chosen, *beside], make)
+    return home.build("export", config, [chosen, *beside], make)
 
 
-def write_huggingface(draft: Draft, chosen: Artifact, *, beside: Mapping[str, Artifact]) -> None:
-    """All files of the directory; UsageError when nobody else could read this kind of model or tokenizer."""
-    shape, model = store.load(chosen.path)
-    names = ARCHITECTURES[shape.kind].HF_NAMES
-    words = facts_of(chosen.path / "tokenizer")
-    if names is None:
-        portable = " or ".join(f"'{kind}'" for kind, row in ARCHITECTURES.items() if row.HF_NAMES is not None)
+def described(chosen: Artifact) -> Exported:
+    """The model as others will call it; UsageError when nobody else could read its kind."""
+    plain = json.loads((chosen.path / store.SHAPE).read_text(encoding="utf-8"))
+    shape = from_plain(ARCHITECTURES[plain["kind"]].Config, plain, str(chosen.path / store.SHAPE))
+    row = ARCHITECTURES[shape.kind]
+    if row.HF_NAMES is None:
+        portable = " or ".join(f"'{kind}'" for kind, other in ARCHITECTURES.items() if other.HF_NAMES is not None)
         example = '--set pretrain.model=\'{"kind": "qwen3"}\''
         raise UsageError(f"{chosen.path}: no other runtime can read a '{shape.kind}' model. Train with {portable}: {example}.")
-    tokenizer = (chosen.path / "tokenizer" / FILE).read_bytes()
+    names = huggingface.Names(row.HF_NAMES, getattr(row, "HF_TRANSPOSED", frozenset()))
+    return Exported(chosen, shape, names, f"{chosen.path.parent.name}-{chosen.name}")
+
+
+def write_huggingface(draft: Draft, exported: Exported) -> None:
+    """All files of the directory but the card."""
+    words, tokenizer = facts_of(exported.artifact.path / "tokenizer"), exported.speaker.tokenizer
+    name_of = {id: name for name, id in words.control.items()}
     huggingface.write(
-        draft.path,
-        model=huggingface.Model(to_plain(shape), model.state_dict(), names),
-        words=huggingface.Words(tokenizer, words.control, END_OF_TEXT, JINJA),
+        draft.path / "hf",
+        model=huggingface.Model(to_plain(exported.shape), exported.weights, exported.names),
+        words=huggingface.Words(
+            tokenizer_json=(exported.artifact.path / "tokenizer" / FILE).read_bytes(),
+            control=words.control,
+            end_of_text=name_of[words.end_of_text],
+            template=template.jinja(tokenizer),
+            ends=ends_of(tokenizer),
+            begin=None if words.begin is None else name_of[words.begin],
+        ),
     )
+
+
+def write_card(draft: Draft, exported: Exported, *, beside: Mapping[str, Artifact], origin: Path | None) -> None:
+    """The model card, and what of it the manifest counts."""
+    sizes = [torch.Size(place.shape).numel() for place in exported.weights.places.values()]
     facts = Facts(
-        name=f"{chosen.path.parent.name}-{chosen.name}",
+        name=exported.name,
         version=scratchlm.__version__,
-        parameters=parameters_of(model),
-        shape=to_plain(shape),
-        recipe=chosen.manifest.config,
+        parameters=sum(sizes),
+        shape=to_plain(exported.shape),
+        recipe=exported.artifact.manifest.config,
         sources=sources_of(beside["corpus"].path / "train.parquet") if "corpus" in beside else (),
-        scores=_scores(beside["scores"].path / "scores.json") if "scores" in beside else None,
+        scores=_json(beside["scores"].path / "scores.json") if "scores" in beside else None,
+        origin=_json(origin) if origin else None,
     )
-    draft.write_text("README.md", card(facts))
-    draft.count(model=chosen.name, parameters=facts.parameters)
+    draft.write_text("hf/README.md", card(facts))
+    draft.count(model=exported.artifact.name, parameters=facts.parameters)
 
 
-def sources_of(path: Path) -> list[Source]:
-    """Documents and characters of each source and licence in a split."""
-    if not path.exists():
-        return []
-    table = pq.read_table(path, columns=["source", "licence", "n_chars"])
-    plain = pa.table({"source": table["source"].cast("string"), "licence": table["licence"].cast("string"), "size": table["n_chars"]})
-    groups = plain.group_by(["source", "licence"]).aggregate([("size", "count"), ("size", "sum")]).to_pylist()
-    found = [Source(row["source"], row["licence"] or "unknown", row["size_count"], row["size_sum"] or 0) for row in groups]
-    return sorted(found, key=lambda source: (source.name, source.licence))
+def ours_of(exported: Exported) -> Ours:
+    """Our side of every comparison."""
+    speaker, tokenizer = exported.speaker, exported.speaker.tokenizer
+    asked = agreement.chosen(examples(exported.artifact, most=PROMPTS), most=PROMPTS)
+    ids = {prompt: speaker.prompt_ids([Message("user", prompt)]) if exported.chats else speaker.text_ids(prompt) for prompt in asked}
+    return Ours(
+        shape=to_plain(exported.shape),
+        chats=exported.chats,
+        begin=begin_of_text(tokenizer),
+        ends=frozenset(ends_of(tokenizer)),
+        control=frozenset(tokenizer.control.values()),
+        prompts={prompt: found for prompt, found in ids.items() if len(found) < exported.shape.context},
+        most=LONGEST,
+        logits=lambda row: logits_of(speaker.model, row),
+        answer=lambda ids, most: speaker.engine.generate([ids], Sampling(max_tokens=most))[0].ids,
+    )
 
 
-def check(draft: Draft, chosen: Artifact, journal: Journal) -> None:
-    """Compare transformers' logits and greedy answers with ours; CheckFailed when the logits differ."""
-    if not parity.installed():
-        journal.event("parity", run=False, reason="transformers is not installed: `pip install transformers`, then export with --again")
-        draft.count(parity="not checked")
-        return
-    shape, model = store.load(chosen.path)
-    speaker = Speaker.load(chosen.path)
-    chats = chosen.name != UNTAUGHT
-    rows = _random_rows(shape.vocab, length=min(LENGTH, shape.context))
-    prompts = [*dict.fromkeys([*examples(chosen, most=PROMPTS), *PLAIN])][:PROMPTS]
-    theirs = parity.read_by_transformers(draft.path, rows, prompts, chats=chats, most=LONGEST)
-    difference = parity.largest_difference([logits_of(model, row) for row in rows], theirs.logits)
-    ours = [_greedy(speaker, prompt, chats=chats) for prompt in prompts]
-    equal = sum(mine == other for mine, other in zip(ours, theirs.answers, strict=True))
-    journal.event("parity", run=True, largest_difference=difference, limit=parity.RELATIVE, equal_answers=equal, prompts=len(prompts))
-    draft.count(largest_logit_difference=difference, equal_answers=equal, prompts=len(prompts))
-    if difference > parity.RELATIVE:
-        found = f"differ from ours by {difference:.1e} of the largest, limit {parity.RELATIVE:.0e}"
-        raise CheckFailed(f"{draft.path}: the logits of transformers {found}. Nothing was exported; train the model again with --again.")
+def source_of(exported: Exported) -> gguf_parity.Source:
+    """What a GGUF file is made of."""
+    shape, weights, tokenizer = to_plain(exported.shape), exported.weights, exported.speaker.tokenizer
+
+    def with_weights(values: Mapping[str, Tensor]) -> Callable[[Sequence[int]], Tensor]:
+        model = store.load(exported.artifact.path)[1]
+        model.load_state_dict(dict(values), assign=True)
+        return lambda row: logits_of(model, row)
+
+    return gguf_parity.Source(
+        name=exported.name,
+        model=gguf.Model(shape, weights, {name: place.shape for name, place in weights.places.items()}, exported.names.theirs),
+        words=words_of(exported.artifact.path / "tokenizer", template.jinja(tokenizer)),
+        shown=next(id for id in range(exported.shape.vocab) if tokenizer.piece(id).isalnum()),
+        with_weights=with_weights,
+    )
+
+
+def words_of(tokenizer: Path, jinja: str) -> gguf.Words:
+    """The tokenizer in GGUF's terms; UsageError when llama.cpp has no such tokenizer."""
+    fields = gguf_fields.fields(tokenizer)
+    return gguf.Words(
+        model=fields.model,
+        pre=fields.pre,
+        tokens=fields.tokens,
+        types=fields.types,
+        scores=fields.scores,
+        merges=fields.merges,
+        unknown=fields.unknown,
+        space_prefix=fields.space_prefix,
+        end_of_text=fields.end_of_text,
+        turn_end=fields.control[TURN_END],
+        template=jinja,
+        begin=fields.begin,
+        ends=fields.ends,
+    )
 
 
 def logits_of(model: Model, row: Sequence[int]) -> Tensor:
@@ -129,19 +209,8 @@ def logits_of(model: Model, row: Sequence[int]) -> Tensor:
     segments_BT = torch.zeros_like(tokens_BT)
     with torch.inference_mode():
         x_BTD = model.features(tokens_BT, positions_of(segments_BT), attention.packed(segments_BT))
-        return model.logits(x_BTD)[0]
+        return model.logits(x_BTD)[0].float()
 
 
-def _greedy(speaker: Speaker, prompt: str, *, chats: bool) -> parity.Answer:
-    words = speaker.tokenizer
-    ids = speaker.prompt_ids([Message("user", prompt)]) if chats else [words.end_of_text, *words.encode(prompt)]
-    return parity.Answer(list(ids), "".join(piece.text for piece in speaker.stream(ids, Sampling(max_tokens=LONGEST))))
-
-
-def _random_rows(vocab: int, *, length: int) -> list[list[int]]:
-    generator = torch.Generator().manual_seed(seeds.derive(0, "parity"))
-    return torch.randint(vocab, (ROWS, length), generator=generator).tolist()
-
-
-def _scores(path: Path) -> dict[str, Any] | None:
+def _json(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

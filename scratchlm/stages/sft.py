@@ -1,6 +1,7 @@
 """sft: learn to answer. Chats made from the corpus itself, or from a file; only answers are trained on. Leaves ``sft/``."""
 
 import itertools
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal
 from scratchlm.core.records import Conversation, Message
 from scratchlm.core.tensors import Every
-from scratchlm.evals.knowledge import KNOWLEDGE, learn
+from scratchlm.evals.knowledge import KNOWLEDGE, Knowledge, learn
 from scratchlm.evals.mixture import SIZES, check_sizes, first_questions, mixture, talks
+from scratchlm.export.fields import ORIGIN
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.model import store
-from scratchlm.model.architectures import Model
 from scratchlm.serve.choose import EXAMPLES
 from scratchlm.sources import record
 from scratchlm.tokenizer import store as tokenizers
@@ -53,18 +54,25 @@ class Config(Training):
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Fine-tune the base model on conversations."""
-    base, corpus = home.open("base"), home.open("corpus")
-    inputs = {made.name: made.fingerprint for made in (base, corpus)} | _digest(config.chats)
+    base, taught = home.open("base"), home.find("sft")
+    if config.chats is None and taught is not None and (taught.path / ORIGIN).exists():
+        journal.event("chats", note="the adopted model converses already and stays as it is; --chats FILE teaches it more")
+        return taught
+    corpus = home.open("corpus") if config.chats is None else home.find("corpus")
+    inputs = {made.name: made.fingerprint for made in (base, corpus) if made} | _digest(config.chats)
+    if config.chats is not None:  # refused before an earlier model makes room
+        packed_rows(list(read_chats(Path(config.chats))), tokenizers.load(base.path / "tokenizer"), context_of(base), config)
     return home.build("sft", config, inputs, lambda out: train(config, out, base, corpus, journal))
 
 
-def train(config: Config, out: Draft, base: Artifact, corpus: Artifact, journal: Journal) -> None:
+def train(config: Config, out: Draft, base: Artifact, corpus: Artifact | None, journal: Journal) -> None:
     """All of fine-tuning: conversations in, a model out."""
     session = Session.open(out, config, journal)
     tokenizer = tokenizers.load(base.path / "tokenizer")
-    _, model = store.load(base.path)
+    model = store.load(base.path)[1].float()  # an adopted model may be stored in half precision, which is too coarse for small steps
     chats = conversations(config, out, corpus)
-    rows = packed_rows(chats, tokenizer, model, config, session.journal)
+    rows = packed_rows(chats, tokenizer, model.config.context, config)
+    tell(rows, chats, session.journal)
     steps = max(1, round(rows.steps(1) * config.epochs))
     objective = NextToken(model.logits, head_parameters(model))
     probes = (sample(config, tokenizer, chats),)
@@ -73,11 +81,13 @@ def train(config: Config, out: Draft, base: Artifact, corpus: Artifact, journal:
     out.count(chats=len(rows.kept), dropped_chats=rows.dropped, cut_chats=rows.cut)
 
 
-def conversations(config: Config, out: Draft, corpus: Artifact) -> list[Conversation]:
-    """The chats to learn from; what is taught is written down beside the model."""
-    kind = "python" if corpus.manifest.config.get("data") is None else "folder"
-    documents = record.read(corpus.path / "train.parquet")
-    knowledge = learn(documents, kind, facts=config.facts if config.chats is None else 0)  # a file's chats teach none of them
+def conversations(config: Config, out: Draft, corpus: Artifact | None) -> list[Conversation]:
+    """The chats to learn from; what is taught is written down beside the model. An adopted model may learn from a file without a corpus."""
+    knowledge = Knowledge(kind="folder")
+    if corpus is not None:
+        kind = "python" if corpus.manifest.config.get("data") is None else "folder"
+        documents = record.read(corpus.path / "train.parquet")
+        knowledge = learn(documents, kind, facts=config.facts if config.chats is None else 0)  # a file's chats teach none of them
     out.write_text(KNOWLEDGE, knowledge.model_dump_json(indent=1))
     out.write_json(EXAMPLES, first_questions(knowledge, config.seed))
     if config.chats is not None:
@@ -85,14 +95,22 @@ def conversations(config: Config, out: Draft, corpus: Artifact) -> list[Conversa
     return talks(mixture(knowledge, config.seed, sizes=config.sizes), config.seed)
 
 
-def packed_rows(chats: list[Conversation], tokenizer: Tokenizer, model: Model, config: Config, journal: Journal) -> ChatRows:
-    """Chats as rows of the model's context, with a word on what did not fit."""
+def packed_rows(chats: list[Conversation], tokenizer: Tokenizer, context: int, config: Config) -> ChatRows:
+    """Chats as rows of the model's context."""
     encoded: list[Encoded] = [template.encode(tokenizer, chat.messages) for chat in chats]
-    rows = ChatRows(encoded, context=model.config.context, rows_per_batch=config.rows, seed=config.seed, pad=tokenizer.end_of_text)
+    return ChatRows(encoded, context=context, rows_per_batch=config.rows, seed=config.seed, pad=tokenizer.end_of_text)
+
+
+def tell(rows: ChatRows, chats: list[Conversation], journal: Journal) -> None:
+    """What is learned from, and what did not fit."""
     trained = sum(sum(mask) for _, mask in rows.kept)
     kinds = Counter(chat.facts.get("task", "file") for chat in chats)
     journal.event("chats", kept=len(rows.kept), dropped=rows.dropped, cut=rows.cut, answer_tokens=trained, kinds=dict(kinds))
-    return rows
+
+
+def context_of(model: Artifact) -> int:
+    """How much it reads at once, without loading its weights."""
+    return json.loads((model.path / store.SHAPE).read_text(encoding="utf-8"))["context"]
 
 
 def sample(config: Config, tokenizer: Tokenizer, chats: list[Conversation]) -> Probe:

@@ -1,0 +1,139 @@
+"""What llama.cpp makes of a GGUF file: its likeliest next tokens and its greedy answers, through `xllamacpp` where that is installed.
+
+Keys and values are kept in float32 and attention is computed plainly: with its defaults, half precision and a fused attention,
+log-probabilities move by some thousandths whatever the file says.
+"""
+
+import importlib
+import importlib.util
+import json
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from scratchlm.core.errors import CheckFailed
+
+TOP = 5
+"""Likeliest tokens compared at each position."""
+EVERY = 8
+"""Positions of a row that are passed over, for one is asked at a time."""
+
+
+EXACT = 1e-4
+"""Log-probabilities of float32 weights are equal to four decimals."""
+RELATIVE = 1e-5
+"""Of the largest logit, where that is more: both sides add float32 products in different orders."""
+GELU = 5e-3
+"""llama.cpp looks GELU up in a table of half-precision numbers, so a GPT-2 comes no nearer: 1.6e-3 was the most seen."""
+
+
+TWICE = 2.0
+"""How many times the rounding of the weights may show: theirs, and that of what flows between them."""
+WAY_OUT = "Nothing was exported; use --set export.formats=hf."
+PATIENCE_S = 60
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def limit_of(kind: str, largest_logit: float) -> float:
+    """How far log-probabilities of one and the same float32 weights may lie apart."""
+    return max(EXACT, RELATIVE * largest_logit) + (GELU if kind == "gpt2" else 0.0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """llama.cpp against our own computation with the same weights."""
+
+    difference: float
+    """Largest distance of two log-probabilities."""
+    rounding: float
+    """How far storing the weights as the file does moves our own, of the same tokens."""
+    limit: float
+    equal: int
+    """Positions at which both find the same token the likeliest."""
+    asked: int
+
+
+def installed() -> bool:
+    """Whether xllamacpp can be imported."""
+    return importlib.util.find_spec("xllamacpp") is not None
+
+
+class LlamaCpp:
+    """A GGUF file, loaded by llama.cpp on one thread."""
+
+    def __init__(self, file: Path, *, context: int) -> None:
+        xllamacpp: Any = importlib.import_module("xllamacpp")
+        params = xllamacpp.CommonParams()
+        params.model.path = str(file)
+        params.n_ctx, params.n_parallel, params.warmup, params.verbosity = context, 1, False, -1
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        try:
+            self._server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise CheckFailed(f"{file}: llama.cpp could not load it ({error}). {WAY_OUT}") from None
+
+    def likeliest(self, ids: Sequence[int], *, shown: int) -> list[tuple[int, float]]:
+        """(id, log-probability) of the likeliest tokens after ``ids``, the likeliest first.
+
+        The server leaves out a token whose text is half a character, so it is made to say ``shown``, one that has a text;
+        the log-probabilities are those from before that.
+        """
+        asked = {"prompt": list(ids), "max_tokens": 1, "temperature": 0, "logprobs": TOP, "n_probs": TOP, "logit_bias": [[shown, 1e9]]}
+        choice = self._ask(self._server.handle_completions, asked)["choices"][0]
+        return [(each["id"], each["logprob"]) for each in choice["logprobs"]["content"][0]["top_logprobs"]]
+
+    def prompt(self, text: str, *, chats: bool) -> list[int]:
+        """The ids of a question by the file's own chat template and tokenizer, or of a text that is to be continued."""
+        if chats:
+            text = self._post("/apply-template", {"messages": [{"role": "user", "content": text}]})["prompt"]
+        return self._post("/tokenize", {"content": text, "add_special": True, "parse_special": chats})["tokens"]
+
+    def answer(self, ids: Sequence[int], *, most: int) -> list[int]:
+        """The greedy answer, without the token that ended it."""
+        asked = {"prompt": list(ids), "max_tokens": most, "temperature": 0, "return_tokens": True, "verbose": True}
+        return self._ask(self._server.handle_completions, asked)["__verbose"]["tokens"]
+
+    def _post(self, path: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What the server, which listens on this machine only, answers."""
+        data = json.dumps(asked).encode()
+        request = urllib.request.Request(self._server.listening_address + path, data, {"Content-Type": "application/json"})
+        try:
+            with DIRECT.open(request, timeout=PATIENCE_S) as answer:
+                return json.loads(answer.read())
+        except (OSError, ValueError) as error:
+            raise CheckFailed(f"llama.cpp refused {path}: {error}. {WAY_OUT}") from None
+
+    def _ask(self, handle: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
+        found = handle(dict(asked))
+        found = json.loads(found) if isinstance(found, str) else found
+        if "choices" not in found:
+            raise CheckFailed(f"llama.cpp refused the question: {json.dumps(found)[:200]}. {WAY_OUT}")
+        return found
+
+
+def compared(
+    theirs: LlamaCpp, rows: Sequence[Sequence[int]], ours: Sequence[Tensor], exact: Sequence[Tensor], *, kind: str, shown: int
+) -> Comparison:
+    """Every ``EVERY``th position of ``rows``; ``ours`` and ``exact`` are our ``logits_TV`` with the file's weights and with our own.
+
+    llama.cpp rounds what flows between the weights as the file rounds the weights, so it may move the log-probability of a likely token
+    by as much as that rounding does, twice where errors meet, and by what float32 sums differ by.
+    """
+    difference = rounding = 0.0
+    equal = asked = 0
+    for row, ours_TV, exact_TV in zip(rows, ours, exact, strict=True):
+        logprobs_TV = ours_TV.log_softmax(-1)
+        moved_TV = (logprobs_TV - exact_TV.log_softmax(-1)).abs()
+        for length in range(EVERY, len(row) + 1, EVERY):
+            found = theirs.likeliest(row[:length], shown=shown)
+            rounding = max(rounding, *(float(moved_TV[length - 1, id]) for id, _ in found))
+            difference = max(difference, *(abs(float(logprobs_TV[length - 1, id]) - logprob) for id, logprob in found))
+            equal, asked = equal + (found[0][0] == int(ours_TV[length - 1].argmax())), asked + 1
+    largest = max(float(exact_TV.abs().max()) for exact_TV in exact)
+    return Comparison(difference, rounding, TWICE * rounding + limit_of(kind, largest), equal, asked)
