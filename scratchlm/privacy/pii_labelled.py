@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,8 +79,9 @@ def _row(row: dict[str, Any]) -> Row:
     return Row(row["part"], "".join([*parts, rest]), tuple(spans), row.get("tempts"), "".join([*sentence, VARYING.sub("0", rest)]))
 
 
+@cache
 def table(part: Part = "held") -> dict[str, dict[str, Any]]:
-    """The figures of one part for a report: plain JSON, by kind."""
+    """The figures of one part for a report: plain JSON, by kind. Measured once in a process, since they are the same in every report."""
     return {kind: asdict(found) for kind, found in measure([row for row in labelled() if row.part == part]).items()}
 
 
