@@ -7,9 +7,9 @@ a value tempt one kind: version numbers, ISBNs, hashes, timestamps, code, and nu
 
 Whoever wrote ``held`` had not seen the patterns, only the policy of what counts; it was whole before they were first run on it, and no
 pattern was changed because of it: the figures are those of the first run. (Three earlier sets of that kind are in ``tune``, since patterns
-were mended after a look at them; of ``held`` 11 rows whose sentence stands there too were taken out.) Rows of one sentence with other
-values say little more than one row does. So beside each share stands how many independent sentences it is worth (Kish 1965, "Survey
-Sampling", the values of a sentence as one cluster); an interval is to be computed from that number.
+were mended after a look at them, but for rows whose sentence stands in ``held`` too.) Rows of one sentence with other values say little
+more than one row does. So beside each share stands how many independent sentences it is worth (Kish 1965, "Survey Sampling", the values of
+a sentence as one cluster); an interval is to be computed from that number.
 """
 
 import json
