@@ -3,15 +3,18 @@
 Pre-RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467), rotary positions, grouped queries, SwiGLU (Shazeer 2020, arXiv:2002.05202).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from scratchlm.core.config import Settings
 from scratchlm.core.tensors import Attend
-from scratchlm.model.rotary import Rotation
+from scratchlm.model.rotary import Rotation, Scaling, rotation
 
 SHARDING = {
     "layers.*.attention.query": "columns",
@@ -47,6 +50,33 @@ FEED_NAMES = {
     "layers.{}.feed.up.weight": "model.layers.{}.mlp.up_proj.weight",
     "layers.{}.feed.down.weight": "model.layers.{}.mlp.down_proj.weight",
 }
+
+
+class Shape(Settings):
+    """The fields that every one of them has; an architecture adds its own, and defaults of its own."""
+
+    vocab: int = Field(default=4096, ge=2)
+    context: int = Field(default=256, ge=8)
+    layers: int = Field(default=4, ge=1, le=1000)
+    width: int = Field(default=256, ge=8)
+    heads: int = Field(default=4, ge=1)
+    kv_heads: int = Field(default=2, ge=1)
+    head_dim: int = Field(default=64, ge=2, multiple_of=2)
+    rope_theta: float = Field(default=10000.0, gt=1)
+    rope_scaling: Scaling | None = None
+    """How angles are slowed down for texts longer than those learned from; None: not at all."""
+    norm_eps: float = Field(default=1e-6, gt=0)
+    tied: bool = False
+    """Whether the head is the embedding itself."""
+    window: int | None = Field(default=None, ge=1)
+    """How many positions one sees at most, its own included; None: all before it."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_share(self) -> "Shape":
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        return self
 
 
 class Attention(nn.Module):
@@ -118,24 +148,14 @@ class Decoder(nn.Module):
 
     lookback = 0
 
-    def __init__(
-        self,
-        blocks: Iterable[nn.Module],
-        rotation_of: Callable[[Tensor], Rotation],
-        *,
-        vocab: int,
-        width: int,
-        norm_eps: float,
-        tied: bool,
-        dropout: float,
-    ) -> None:
+    def __init__(self, blocks: Iterable[nn.Module], shape: Shape) -> None:
         super().__init__()
-        self.rotation_of = rotation_of
-        self.embedding = nn.Embedding(vocab, width)
+        self.rotation_of = partial(rotation, channels=shape.head_dim, theta=shape.rope_theta, scaling=shape.rope_scaling)
+        self.embedding = nn.Embedding(shape.vocab, shape.width)
         self.layers = nn.ModuleList(blocks)
-        self.norm = nn.RMSNorm(width, eps=norm_eps)
-        self.dropout = nn.Dropout(dropout)
-        self.head = None if tied else nn.Linear(width, vocab, bias=False)
+        self.norm = nn.RMSNorm(shape.width, eps=shape.norm_eps)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.head = None if shape.tied else nn.Linear(shape.width, shape.vocab, bias=False)
 
     def entered(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"]) -> tuple[Float[Tensor, "B T D"], Rotation]:
         """What the first block is given, and how every block rotates."""
@@ -151,12 +171,6 @@ class Decoder(nn.Module):
     def logits(self, x_BTD: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
         """See ``core.tensors.LanguageModel``."""
         return F.linear(x_BTD, self.embedding.weight if self.head is None else self.head.weight)
-
-
-def check_heads(heads: int, kv_heads: int) -> None:
-    """ValueError unless as many query heads share each key-value head."""
-    if heads % kv_heads:
-        raise ValueError(f"heads ({heads}) must be a multiple of kv_heads ({kv_heads})")
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:

@@ -4,7 +4,6 @@ Parameters grow, the cost of a token does not. Shazeer et al. 2017, arXiv:1701.0
 Yang et al. 2025, arXiv:2505.09388.
 """
 
-from functools import partial
 from typing import Literal
 
 import torch
@@ -12,12 +11,11 @@ from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from scratchlm.core.config import Settings
 from scratchlm.core.tensors import Attend
 from scratchlm.model import decoder
 from scratchlm.model.balance import Route, balanced
-from scratchlm.model.decoder import Attention, Decoder, FeedForward
-from scratchlm.model.rotary import Rotation, Scaling, rotation
+from scratchlm.model.decoder import Attention, Decoder, FeedForward, Shape
+from scratchlm.model.rotary import Rotation
 
 SHARDING = {path: cut for path, cut in decoder.SHARDING.items() if ".feed." not in path} | {
     "layers.*.feed.router": "whole",
@@ -39,17 +37,10 @@ HF_NAMES = (
 )
 
 
-class Config(Settings):
+class Config(Shape):
     """The shape of a mixture of experts."""
 
     kind: Literal["moe"] = "moe"
-    vocab: int = Field(default=4096, ge=2)
-    context: int = Field(default=256, ge=8)
-    layers: int = Field(default=4, ge=1, le=1000)
-    width: int = Field(default=256, ge=8)
-    heads: int = Field(default=4, ge=1)
-    kv_heads: int = Field(default=2, ge=1)
-    head_dim: int = Field(default=64, ge=2, multiple_of=2)
     experts: int = Field(default=8, ge=1, le=1024)
     experts_per_token: int = Field(default=2, ge=1)
     expert_hidden: int = Field(default=384, ge=1)
@@ -58,19 +49,9 @@ class Config(Settings):
     """Whether the weights of a position's experts add up to one."""
     balance: float = Field(default=0.001, ge=0)
     """How much it counts, beside a nat of loss, that experts share the work evenly, whatever the layers; 0: not at all."""
-    rope_theta: float = Field(default=10000.0, gt=1)
-    rope_scaling: Scaling | None = None
-    """How angles are slowed down for texts longer than those learned from; None: not at all."""
-    norm_eps: float = Field(default=1e-6, gt=0)
-    tied: bool = False
-    """Whether the head is the embedding itself."""
-    window: int | None = Field(default=None, ge=1)
-    """How many positions one sees at most, its own included; None: all before it."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _fits(self) -> "Config":
-        decoder.check_heads(self.heads, self.kv_heads)
         if self.experts_per_token > self.experts:
             raise ValueError(f"experts_per_token ({self.experts_per_token}) must not be above experts ({self.experts})")
         return self
@@ -125,16 +106,7 @@ class Model(Decoder):
     """Blocks with experts in a decoder."""
 
     def __init__(self, config: Config) -> None:
-        rotation_of = partial(rotation, channels=config.head_dim, theta=config.rope_theta, scaling=config.rope_scaling)
-        super().__init__(
-            (_block(config) for _ in range(config.layers)),
-            rotation_of,
-            vocab=config.vocab,
-            width=config.width,
-            norm_eps=config.norm_eps,
-            tied=config.tied,
-            dropout=config.dropout,
-        )
+        super().__init__((_block(config) for _ in range(config.layers)), config)
         self.config = config
 
     def regularised(
