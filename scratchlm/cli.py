@@ -31,7 +31,7 @@ Values = dict[str, Any]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
-    os.environ.update(RAY_USAGE_STATS_ENABLED="0", DO_NOT_TRACK="1", TOKENIZERS_PARALLELISM="false")
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", DO_NOT_TRACK="1", TOKENIZERS_PARALLELISM="true")
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # by default training beside a busy program slows eightfold (decision 6)
     signal.signal(signal.SIGTERM, _as_interrupt)
     arguments = sys.argv[1:] if arguments is None else arguments

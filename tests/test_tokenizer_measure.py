@@ -21,7 +21,7 @@ from scratchlm.stages import vocab
 from scratchlm.tokenizer import bpe, fast, splits, store
 from scratchlm.tokenizer.bytelevel import ByteLevel
 from scratchlm.tokenizer.foreign_files import adopt
-from scratchlm.tokenizer.interface import FILE
+from scratchlm.tokenizer.interface import FILE, Ragged
 
 TEXTS = ["It's 12 o'clock; the naïve cat sat. <|im_start|> IT'S 12345\r\n"] * 8
 BYTES = store.train("byte", [], size=259)
@@ -135,7 +135,7 @@ def test_the_split_reaches_the_file(split: str, tmp_path: Path):
 def test_every_kind_is_made_measured_and_loaded(kind: str, tmp_path: Path):
     made, events = run(tmp_path, kind=kind)
     tokenizer, report = store.load(made.path), json.loads((made.path / "pieces.json").read_text())
-    assert tokenizer.encode_batch(TEXTS) == [tokenizer.encode(text) for text in TEXTS]
+    assert tokenizer.encode_batch(TEXTS).lists() == [tokenizer.encode(text) for text in TEXTS]
     assert report["round_trip"]["documents_lost"] == []
     assert report["tokens"] == sum(len(tokenizer.encode(text)) for text in TEXTS)
     told = {event["event"]: event for event in events}
@@ -161,7 +161,7 @@ def test_an_engine_that_cannot_be_had_is_said(kind: str, installed: bool, said: 
 def test_an_engine_that_gives_other_ids_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def wrong(text: str):
         plain = bpe.read(text)
-        return lambda texts: [ids[:-1] for ids in map(plain.encode, texts)]
+        return lambda texts: Ragged.of(ids[:-1] for ids in map(plain.encode, texts))
 
     monkeypatch.setattr(fast, "encoder", wrong)
     with pytest.raises(CheckFailed, match=r"two engines give document .* other ids"):

@@ -1,19 +1,17 @@
-"""Shards: the tokens of a split in flat files, each document opened by the end-of-text token, beside an index of its documents.
+"""Shards: the tokens of a split in flat files, each document opened by the token that stands before a text, beside an index of them.
 
 ``shard-00000.bin`` holds the ids (little-endian, 16 bits where they fit, else 32), ``shard-00000.idx.parquet`` one row per document,
 ``shard-00000.json`` what the pair must be. Documents stand in the order of a hash of seed and id, whatever order they came in.
 """
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from jaxtyping import Int
+from jaxtyping import Int, UInt32
 from pydantic import ValidationError
 
 from scratchlm.core import seeds
@@ -25,13 +23,24 @@ INDEX = pa.schema(
     [
         ("doc_ordinal", pa.int64()),  # counted through all shards of the split
         ("doc_id", pa.string()),
-        ("start", pa.int64()),  # of its end-of-text token, in this shard
+        ("start", pa.int64()),  # of the token that opens it, in this shard
         ("length", pa.int64()),  # that token included
         ("source", pa.dictionary(pa.int32(), pa.string())),
         ("bytes", pa.int64()),  # of its text in UTF-8
     ]
 )
-SPOOL = "unsorted.tmp"
+WAITING = pa.schema(
+    [
+        ("order", pa.int64()),
+        ("doc_id", pa.string()),
+        ("place", pa.int64()),  # of the token that opens it, among those that wait
+        ("length", pa.int64()),
+        ("source", pa.string()),
+        ("bytes", pa.int64()),
+    ]
+)
+SPOOLED, SPOOLED_ROWS = "unsorted.tmp", "unsorted.arrow"
+ROWS_AT_ONCE = 65_536
 REMEDY = "Run `scratchlm tokenize` with --again."
 
 
@@ -43,7 +52,8 @@ class ShardFacts(Settings):
     """Shards in the split."""
     tokenizer: str
     """SHA-256 of the ``tokenizer.json`` whose ids these are."""
-    end_of_text: int
+    opening: int
+    """The token before every document."""
     dtype: str
     """As numpy writes it: ``<u2`` or ``<u4``."""
     n_tokens: int
@@ -54,10 +64,10 @@ class ShardFacts(Settings):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A document as ids, not yet opened by an end-of-text token."""
+    """A document as ids, not yet opened by a token."""
 
     id: str
-    ids: list[int]
+    ids: Sequence[int] | UInt32[np.ndarray, " ids"]
     source: str
     bytes: int
     """Length of its text in UTF-8."""
@@ -69,7 +79,8 @@ class Layout:
 
     tokenizer: str
     """SHA-256 of its ``tokenizer.json``."""
-    end_of_text: int
+    opening: int
+    """The token before every document."""
     size: int
     """Pieces of the tokenizer."""
     shard_tokens: int
@@ -81,17 +92,6 @@ class Layout:
     def dtype(self) -> str:
         """The smallest width that holds every id, as numpy writes it."""
         return "<u2" if self.size <= 65_536 else "<u4"
-
-
-class Row(NamedTuple):
-    """A document that waits in the spool; rows sort by their first field."""
-
-    order: int
-    id: str
-    place: int
-    length: int
-    source: str
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,33 +147,36 @@ class Shards:
 def write_split(path: Path, documents: Iterable[Encoded], layout: Layout) -> None:
     """Write ``documents``, whose ids are unique, as the shards of the split ``path``, ordered by their hashes.
 
-    Tokens wait in a file and only the index in memory, so a split may be larger than memory. A document stays whole: one longer
-    than a shard gets a shard of its own.
+    Tokens and what is known of each document wait in files, so a split may be larger than memory: some 32 bytes of it are used for each
+    document. A document stays whole: one longer than a shard gets a shard of its own.
     """
     path.mkdir(parents=True, exist_ok=True)
     for left in path.iterdir():  # by a kill
         left.unlink()
-    rows = _spooled(path / SPOOL, documents, layout)
-    groups = list(_grouped(rows, layout.shard_tokens))
-    spool = _mapped(path / SPOOL, layout.dtype)
-    ordinal = 0
-    for shard, group in enumerate(groups):
-        stem = path / name_of(shard)
-        _write_shard(stem, group, spool, ordinal)
-        facts = ShardFacts(
-            shard=shard,
-            of=len(groups),
-            tokenizer=layout.tokenizer,
-            end_of_text=layout.end_of_text,
-            dtype=layout.dtype,
-            n_tokens=sum(row.length for row in group),
-            n_documents=len(group),
-            sha256=sha256_of(stem.with_suffix(".bin")),
-        )
-        write_atomically(stem.with_suffix(".json"), (facts.model_dump_json(indent=1) + "\n").encode())
-        ordinal += len(group)
-    del spool  # some systems keep a mapped file from being removed
-    (path / SPOOL).unlink()
+    _spool(path, documents, layout)
+    with pa.memory_map(str(path / SPOOLED_ROWS)) as file:
+        rows = pa.ipc.open_file(file).read_all()
+        order = _ordered(rows, path.name)
+        groups = list(_grouped(rows["length"].to_numpy()[order], layout.shard_tokens))
+        spooled = _mapped(path / SPOOLED, layout.dtype)
+        for shard, group in enumerate(groups):
+            stem = path / name_of(shard)
+            taken = rows.take(pa.array(order[group]))
+            _write_shard(stem, taken, spooled, group.start)
+            facts = ShardFacts(
+                shard=shard,
+                of=len(groups),
+                tokenizer=layout.tokenizer,
+                opening=layout.opening,
+                dtype=layout.dtype,
+                n_tokens=int(taken["length"].to_numpy().sum()),
+                n_documents=taken.num_rows,
+                sha256=sha256_of(stem.with_suffix(".bin")),
+            )
+            write_atomically(stem.with_suffix(".json"), (facts.model_dump_json(indent=1) + "\n").encode())
+        del spooled, rows  # some systems keep a mapped file from being removed
+    (path / SPOOLED).unlink()
+    (path / SPOOLED_ROWS).unlink()
 
 
 def open_split(path: Path, split: str, *, tokenizer: str | None = None) -> Shards:
@@ -198,49 +201,64 @@ def name_of(shard: int) -> str:
     return f"shard-{shard:05d}"
 
 
-def _spooled(spool: Path, documents: Iterable[Encoded], layout: Layout) -> list[Row]:
-    """Write the tokens of ``documents`` to ``spool`` as they come; the rows in the order of their hashes."""
-    rows: list[Row] = []
+def _spool(path: Path, documents: Iterable[Encoded], layout: Layout) -> None:
+    """Write the tokens of ``documents`` as they come, and beside them a row for each."""
     place = 0
-    with spool.open("wb") as file:
+    rows: list[tuple[int, str, int, int, str, int]] = []
+    with (path / SPOOLED).open("wb") as file, pa.ipc.new_file(path / SPOOLED_ROWS, WAITING) as index:
         for document in documents:
-            tokens = np.array([layout.end_of_text, *document.ids], dtype=layout.dtype)
+            tokens = np.empty(1 + len(document.ids), layout.dtype)
+            tokens[0], tokens[1:] = layout.opening, document.ids
+            file.write(tokens.data)
             order = seeds.derive(layout.seed, "shards", document=document.id)
-            rows.append(Row(order, document.id, place, len(tokens), document.source, document.bytes))
-            file.write(tokens.tobytes())
+            rows.append((order, document.id, place, len(tokens), document.source, document.bytes))
             place += len(tokens)
-    rows.sort()
-    twin = next((one.id for one, other in itertools.pairwise(rows) if one.id == other.id), None)
-    if twin is not None:
-        raise DataError(f"{spool.parent.name}: two documents have the id {twin}. Run `scratchlm corpus` with --again.")
-    return rows
+            if len(rows) == ROWS_AT_ONCE:
+                index.write_batch(_rows_of(rows))
+                rows = []
+        index.write_batch(_rows_of(rows))
 
 
-def _grouped(rows: list[Row], shard_tokens: int) -> Iterator[list[Row]]:
-    """The rows of each shard; at least one shard, so that an empty split is told from a missing one."""
-    group: list[Row] = []
-    tokens = 0
-    for row in rows:
-        if group and tokens + row.length > shard_tokens:
-            yield group
-            group, tokens = [], 0
-        group.append(row)
-        tokens += row.length
-    yield group
+def _rows_of(rows: list[tuple[int, str, int, int, str, int]]) -> pa.RecordBatch:
+    return pa.record_batch(list(zip(*rows, strict=True)) or [[]] * len(WAITING), WAITING)
 
 
-def _write_shard(stem: Path, rows: list[Row], spool: np.ndarray, ordinal: int) -> None:
+def _ordered(rows: pa.Table, split: str) -> Int[np.ndarray, " documents"]:
+    """The numbers of ``rows`` in the order of their hashes, whatever order they stand in; DataError for two of one document."""
+    hashes = rows["order"].to_numpy()
+    order = np.argsort(hashes, kind="stable")
+    for first in np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]]).tolist():
+        one, other = (rows["doc_id"][int(row)].as_py() for row in order[first : first + 2])
+        if one == other:
+            raise DataError(f"{split}: two documents have the id {one}. Run `scratchlm corpus` with --again.")
+        if one > other:
+            order[first], order[first + 1] = order[first + 1], order[first]
+    return order
+
+
+def _grouped(lengths: Int[np.ndarray, " documents"], shard_tokens: int) -> Iterator[slice]:
+    """The documents of each shard; at least one shard, so that an empty split is told from a missing one."""
+    ends = np.cumsum(lengths)
+    start = 0
+    while start < len(ends) or start == 0:
+        before = int(ends[start - 1]) if start else 0
+        end = max(start + 1, int(np.searchsorted(ends, before + shard_tokens, side="right")))
+        yield slice(start, min(end, len(ends)))
+        start = end
+
+
+def _write_shard(stem: Path, rows: pa.Table, spooled: np.ndarray, ordinal: int) -> None:
+    lengths = rows["length"].to_numpy()
     with stem.with_suffix(".bin").open("wb") as file:
-        for row in rows:
-            file.write(spool[row.place : row.place + row.length].tobytes())
-    lengths = np.array([row.length for row in rows], np.int64)
+        for place, length in zip(rows["place"].to_numpy().tolist(), lengths.tolist(), strict=True):
+            file.write(spooled[place : place + length].data)
     columns = {
-        "doc_ordinal": np.arange(ordinal, ordinal + len(rows)),
-        "doc_id": [row.id for row in rows],
+        "doc_ordinal": np.arange(ordinal, ordinal + len(lengths)),
+        "doc_id": rows["doc_id"],
         "start": np.cumsum(lengths) - lengths,
         "length": lengths,
-        "source": [row.source for row in rows],
-        "bytes": [row.bytes for row in rows],
+        "source": rows["source"].cast(INDEX.field("source").type),
+        "bytes": rows["bytes"],
     }
     pq.write_table(pa.table(columns, INDEX), f"{stem}.idx.parquet", compression="zstd")
 

@@ -63,9 +63,9 @@ def measured(tokenizer: Tokenizer, documents: Iterable[Document], other: Tokeniz
     found = Found()
     for chunk in chunks(documents, CHUNK_CHARACTERS):
         texts = [document.text for document in chunk]
-        others = other.encode_batch(texts) if other else [[] for _ in chunk]
+        others = other.encode_batch(texts).lengths.tolist() if other else [0] * len(chunk)
         for document, ids, theirs in zip(chunk, tokenizer.encode_batch(texts), others, strict=True):
-            _count(found, tokenizer, document, ids, len(theirs))
+            _count(found, tokenizer, document, ids.tolist(), theirs)
     ordinary = [id for id in range(tokenizer.size) if id not in tokenizer.control.values()]
     longest = sorted(ordinary, key=lambda id: (-len(tokenizer.piece(id)), id))
     frequent = sorted(found.used, key=lambda id: (-found.used[id], id))[:SHOWN]

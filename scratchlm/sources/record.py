@@ -5,7 +5,7 @@ Columns that are unknown are null. Identifiers are 32 hexadecimal digits.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -125,19 +125,20 @@ def joined(path: Path, parts: Iterable[BinaryIO]) -> Path:
     return path
 
 
-def batches(stream: BinaryIO, most: int, groups: range | None = None) -> Iterator[list[Document]]:
-    """The documents of an open file, or of some of its row groups, at most so many at a time."""
+def batches(stream: BinaryIO, most: int, groups: range | None = None, *, facts: Sequence[str] | None = None) -> Iterator[list[Document]]:
+    """The documents of an open file, or of some of its row groups, at most so many at a time; of their facts only those named."""
+    columns = None if facts is None else ["doc_id", "text", "source", *facts]
     with pq.ParquetFile(stream) as file:
-        for batch in file.iter_batches(batch_size=most, row_groups=None if groups is None else list(groups)):
+        for batch in file.iter_batches(batch_size=most, row_groups=None if groups is None else list(groups), columns=columns):
             yield [_document(row) for row in batch.to_pylist()]
 
 
-def read(path: Path) -> Iterator[Document]:
-    """The documents of a file in their order; facts hold the columns that are known."""
+def read(path: Path, *, facts: Sequence[str] | None = None) -> Iterator[Document]:
+    """The documents of a file in their order; facts hold the columns that are known, or of those the ones named, which is faster."""
     if not path.exists():
         raise ArtifactError(f"{path}: there is no such file of documents. Run `scratchlm corpus` first.")
     with path.open("rb") as stream:
-        for batch in batches(stream, 4096):
+        for batch in batches(stream, 4096, facts=facts):
             yield from batch
 
 

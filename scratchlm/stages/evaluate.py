@@ -213,7 +213,7 @@ def _notes(config: Config, models: dict[str, Any]) -> list[str]:
 
 def _texts(path: Path, most: int) -> list[str]:
     texts, size = [], 0
-    for document in record.read(path):
+    for document in record.read(path, facts=()):
         if size >= most:
             break
         texts.append(document.text)

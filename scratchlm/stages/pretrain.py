@@ -17,7 +17,7 @@ from scratchlm.generate.speaker import Speaker
 from scratchlm.model import architectures, qwen3
 from scratchlm.model.architectures import ModelConfig
 from scratchlm.tokenizer import store as tokenizers
-from scratchlm.tokenizer.interface import Tokenizer
+from scratchlm.tokenizer.interface import Tokenizer, begin_of_text
 from scratchlm.train.loop import Probe
 from scratchlm.train.objectives import NextToken, head_parameters
 from scratchlm.train.session import Session, Training, steps_for
@@ -96,7 +96,7 @@ def sample(config: Config, tokenizer: Tokenizer) -> Probe:
 
     def measure(state: TrainState) -> dict[str, Any]:
         speaker = Speaker(state.model, tokenizer, "base")
-        prompt = [tokenizer.end_of_text, *tokenizer.encode(config.sample_prompt)]
+        prompt = [begin_of_text(tokenizer), *tokenizer.encode(config.sample_prompt)]
         (answer,) = speaker.engine.generate([prompt], Sampling(max_tokens=48))
         return {"prompt": config.sample_prompt, "text": tokenizer.decode(answer.ids)}
 

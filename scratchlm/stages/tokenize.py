@@ -15,11 +15,11 @@ from scratchlm.core.journal import Journal
 from scratchlm.evals.vocabulary import chunks
 from scratchlm.sources import record
 from scratchlm.tokenizer import fast, store
-from scratchlm.tokenizer.interface import Tokenizer
+from scratchlm.tokenizer.interface import Tokenizer, begin_of_text
 
 SPLITS = ("train", "validation", "test")
 CHUNK_CHARACTERS = 2_000_000
-"""Encoded at once: enough for an engine that uses every core (gigatoken; the command line lets tokenizers use one), and little memory."""
+"""Encoded at once: enough for an engine that uses every core, and little memory."""
 
 
 class Config(Settings):
@@ -36,7 +36,7 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
     def make(draft: Draft) -> None:
         tokenizer, facts = store.load(vocabulary.path), store.facts_of(vocabulary.path)
         engine = engine_of(vocabulary.path, journal)
-        layout = Layout(facts.sha256, tokenizer.end_of_text, tokenizer.size, config.shard_tokens, config.seed)
+        layout = Layout(facts.sha256, begin_of_text(tokenizer), tokenizer.size, config.shard_tokens, config.seed)
         for split in SPLITS:
             counts = Counter(documents=0, tokens=0, bytes=0, unknown=0)
             write_split(draft.path / split, encoded(tokenizer, corpus.path / f"{split}.parquet", counts, journal), layout)
@@ -68,10 +68,10 @@ def encoded(tokenizer: Tokenizer, path: Path, counts: Counter[str], journal: Jou
     ``unknown`` counts characters that the vocabulary cannot hold; they are shown as U+FFFD ever after.
     """
     total = float(pq.read_metadata(path).num_rows)
-    for chunk in chunks(record.read(path), CHUNK_CHARACTERS):
+    for chunk in chunks(record.read(path, facts=()), CHUNK_CHARACTERS):
         for document, ids in zip(chunk, tokenizer.encode_batch([document.text for document in chunk]), strict=True):
             size = len(document.text.encode())
-            unknown = 0 if tokenizer.unknown is None else ids.count(tokenizer.unknown)
+            unknown = 0 if tokenizer.unknown is None else int((ids == tokenizer.unknown).sum())
             counts.update(documents=1, tokens=len(ids) + 1, bytes=size, unknown=unknown)
             yield Encoded(document.id, ids, document.source, size)
         journal.progress(f"encoding {path.stem}", float(counts["documents"]), total, "documents", tokens=counts["tokens"])

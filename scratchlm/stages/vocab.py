@@ -1,7 +1,9 @@
 """vocab: which pieces is text made of? Trains a tokenizer on the training split."""
 
+import heapq
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -30,8 +32,8 @@ class Config(Settings):
     """Rows of the embedding at most, control tokens included; a text that gives fewer gives fewer."""
     split: str = splits.DEFAULT
     """A row of SPLITS, which says where a word ends: gpt2, gpt4, qwen2 or llama3. Characters and bytes have no words."""
-    max_bytes: int | None = Field(default=None, gt=0)
-    """Train on about this many UTF-8 bytes, documents drawn by a hash of seed and id; None: on all."""
+    max_bytes: int | None = Field(default=1_000_000_000, gt=0)
+    """Train on about this many UTF-8 bytes, documents drawn by a hash of seed and id, which bounds memory; None: on all."""
     compare: Path | None = Field(default=None, json_schema_extra=FREE)
     """A folder with another tokenizer, such as GPT-2's `encoder.json` and `vocab.bpe`: it is measured on the same text, for the report."""
     compare_split: str | None = Field(default=None, json_schema_extra=FREE)
@@ -59,12 +61,13 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
 
     def make(draft: Draft) -> None:
         other = None if config.compare is None else foreign_files.adopt(config.compare, split=config.compare_split).tokenizer
-        chosen, total = sampled(corpus.path / "train.parquet", config)
-        if not total:
+        sample = sampled(corpus.path / "train.parquet", config)
+        if not sample.bytes:
             raise DataError(f"{corpus.path / 'train.parquet'}: no text to train a tokenizer on. Give more with --data.")
-        texts = _texts(corpus.path / "train.parquet", chosen, total, journal)
+        texts = _texts(corpus.path / "train.parquet", sample, journal)
         trained = store.train(config.kind, texts, size=config.size, split=config.split)
-        journal.event("vocabulary_text", documents=len(chosen), bytes=total)
+        text = {"text_documents": len(sample.ids), "text_bytes": sample.bytes, "text_bytes_of": sample.of}
+        journal.event("vocabulary_text", **text)
         if trained.size < config.size:
             journal.event("fewer_pieces", asked=config.size, size=trained.size, reason=fewer(config.kind))
         trained.save(draft.path)
@@ -73,14 +76,14 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
         tokenizer = store.load(draft.path)
         held_out = corpus.path / "validation.parquet"
         check_engines(trained, tokenizer, held_out)
-        report = measured(tokenizer, record.read(held_out), other)
+        report = measured(tokenizer, record.read(held_out, facts=("lang",)), other)
         check_round_trip(tokenizer, report["round_trip"]["documents_lost"])
         draft.write_json("pieces.json", own(report))
         if config.compare is not None:
             draft.write_json(store.DECISIONS, {"encoding": engine, "compared": {"other": config.compare.name} | beside(report)})
         share = round(trained.learned_share, 4) if isinstance(trained, ByteLevel) else 1.0
         facts = {"kind": tokenizer.kind, "size": tokenizer.size, "bytes_per_token": report["bytes_per_token"], "engine": engine}
-        draft.count(**facts, learned_share=share)
+        draft.count(**facts, **text, learned_share=share)
         journal.event("vocabulary", **facts)
 
     made = home.build("tokenizer", config, [corpus], make)
@@ -115,9 +118,9 @@ def decided(config: Config, path: Path) -> str:
 
 def check_engines(plain: Tokenizer, quick: Tokenizer, path: Path) -> None:
     """CheckFailed when the engine that was chosen gives other ids than the plain one, one text at a time, on documents at ``path``."""
-    documents = list(islice(record.read(path), CHECKED))
+    documents = list(islice(record.read(path, facts=()), CHECKED))
     for document, ids in zip(documents, quick.encode_batch([document.text for document in documents]), strict=True):
-        if plain.encode(document.text) != ids:
+        if plain.encode(document.text) != ids.tolist():
             raise CheckFailed(f"{path}: two engines give document {document.id} other ids. Give `--set vocab.engine={fast.PLAIN}`.")
 
 
@@ -127,25 +130,39 @@ def check_round_trip(tokenizer: Tokenizer, lost: list[str]) -> None:
         raise CheckFailed(f"vocab: {len(lost)} held-out documents do not come back from their ids, {lost[0]} first. Give another kind.")
 
 
-def sampled(path: Path, config: Config) -> tuple[frozenset[str], int]:
-    """Ids of the documents to train on, and the bytes of their texts; the same ones in whatever order they stand."""
-    sizes = {document.id: len(document.text.encode()) for document in record.read(path)}
-    order = sorted(sizes, key=lambda id: (seeds.derive(config.seed, "vocab", document=id), id)) if config.max_bytes else list(sizes)
-    chosen: set[str] = set()
-    total = 0
-    for id in order:
-        if config.max_bytes and total >= config.max_bytes:
-            break
-        chosen.add(id)
-        total += sizes[id]
-    return frozenset(chosen), total
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a tokenizer is trained on."""
+
+    ids: frozenset[str]
+    bytes: int
+    """Of their texts."""
+    of: int
+    """Bytes of all texts there are."""
 
 
-def _texts(path: Path, chosen: frozenset[str], total: int, journal: Journal) -> Iterator[str]:
+def sampled(path: Path, config: Config) -> Sample:
+    """The documents to train on, the same ones in whatever order they stand: those of the lowest hashes, until they are enough.
+
+    Memory is needed for the ids that are chosen, however many there are.
+    """
+    chosen: list[tuple[int, str, int]] = []
+    total = whole = 0
+    for document in record.read(path, facts=()):
+        size = len(document.text.encode())
+        heapq.heappush(chosen, (-seeds.derive(config.seed, "vocab", document=document.id), document.id, size))
+        total += size
+        whole += size
+        while config.max_bytes and total - chosen[0][2] >= config.max_bytes:
+            total -= heapq.heappop(chosen)[2]
+    return Sample(frozenset(id for _, id, _ in chosen), total, whole)
+
+
+def _texts(path: Path, sample: Sample, journal: Journal) -> Iterator[str]:
     done = 0
-    for number, document in enumerate(record.read(path)):
-        if document.id in chosen:
+    for number, document in enumerate(record.read(path, facts=())):
+        if document.id in sample.ids:
             done += len(document.text.encode())
             yield document.text
         if number % 256 == 0:
-            journal.progress("reading for the vocabulary", float(done), float(total), "B")
+            journal.progress("reading for the vocabulary", float(done), float(sample.bytes), "B")

@@ -7,7 +7,7 @@ from tokenizers import models
 
 from scratchlm.tokenizer import splits
 from scratchlm.tokenizer.bytelevel import byte_letters, byte_level, with_control
-from scratchlm.tokenizer.interface import CONTROL, END_OF_TEXT, check_ids, control_after, well_formed, write
+from scratchlm.tokenizer.interface import CONTROL, END_OF_TEXT, Ragged, check_ids, control_after, well_formed, write
 
 FEWEST = 256 + len(CONTROL)
 
@@ -27,8 +27,8 @@ class Bytes:
     def encode(self, text: str) -> list[int]:
         return list(well_formed(text).encode("utf-8"))
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [self.encode(text) for text in texts]
+    def encode_batch(self, texts: Sequence[str]) -> Ragged:
+        return Ragged.of(self.encode(text) for text in texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         check_ids(ids, self.size)

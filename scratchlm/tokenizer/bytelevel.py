@@ -12,9 +12,9 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
 from scratchlm.core.errors import ArtifactError
 from scratchlm.tokenizer import splits
-from scratchlm.tokenizer.interface import CONTROL, END_OF_TEXT, FILE, UNKNOWN, check_ids, well_formed, write
+from scratchlm.tokenizer.interface import CONTROL, END_OF_TEXT, FILE, UNKNOWN, Ragged, check_ids, well_formed, write
 
-Batch = Callable[[list[str]], list[list[int]]]
+Batch = Callable[[list[str]], Ragged]
 """Encodes well-formed texts, each as the tokenizer itself would."""
 
 
@@ -50,7 +50,7 @@ class ByteLevel:
     def encode(self, text: str) -> list[int]:
         return self._inner.encode(well_formed(text)).ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode_batch(self, texts: Sequence[str]) -> Ragged:
         return self._batch([well_formed(text) for text in texts])
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -67,8 +67,8 @@ class ByteLevel:
         """The text of its ``tokenizer.json``."""
         return self._inner.to_str(pretty=True)
 
-    def _plain_batch(self, texts: list[str]) -> list[list[int]]:
-        return [encoded.ids for encoded in self._inner.encode_batch_fast(texts)]
+    def _plain_batch(self, texts: list[str]) -> Ragged:
+        return Ragged.of(encoded.ids for encoded in self._inner.encode_batch_fast(texts))
 
 
 def byte_level(model: models.Model, split: str = splits.DEFAULT, *more: pre_tokenizers.PreTokenizer) -> tokenizers.Tokenizer:

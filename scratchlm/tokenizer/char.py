@@ -11,7 +11,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers
 from scratchlm.core.errors import ArtifactError
 from scratchlm.tokenizer import splits
 from scratchlm.tokenizer.bytelevel import with_control
-from scratchlm.tokenizer.interface import CONTROL, END_OF_TEXT, UNKNOWN, check_ids, control_after, well_formed, write
+from scratchlm.tokenizer.interface import CONTROL, END_OF_TEXT, UNKNOWN, Ragged, check_ids, control_after, well_formed, write
 
 FEWEST = 1 + len(CONTROL)
 
@@ -34,8 +34,8 @@ class Characters:
     def encode(self, text: str) -> list[int]:
         return [self._ids.get(character, self._beyond) for character in well_formed(text)]
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return [self.encode(text) for text in texts]
+    def encode_batch(self, texts: Sequence[str]) -> Ragged:
+        return Ragged.of(self.encode(text) for text in texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         check_ids(ids, self.size)

@@ -10,10 +10,8 @@ import importlib.util
 import json
 from typing import Any
 
-import tokenizers
-
 from scratchlm.tokenizer.bytelevel import Batch
-from scratchlm.tokenizer.interface import CONTROL
+from scratchlm.tokenizer.interface import CONTROL, Ragged
 from scratchlm.tokenizer.splits import SPLITS
 
 NAME, PLAIN = ENGINES = ("gigatoken", "tokenizers")
@@ -44,9 +42,16 @@ def encoder(text: str) -> Batch | None:
     plain = _without_control(json.loads(text))
     if plain is None or not installed():
         return None
+    import awkward
     import gigatoken
 
-    return gigatoken.Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(plain))).encode_batch_list
+    engine = gigatoken.Tokenizer.from_json(json.dumps(plain))
+
+    def batch(texts: list[str]) -> Ragged:
+        found = engine.encode_batch(texts)
+        return Ragged(awkward.to_numpy(awkward.flatten(found)), awkward.to_numpy(awkward.num(found))) if texts else Ragged.of([])
+
+    return batch
 
 
 def _without_control(spec: dict[str, Any]) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from scratchlm.tokenizer import foreign_json
 from scratchlm.tokenizer.bytelevel import ALPHABET, read_back
 from scratchlm.tokenizer.foreign_json import BLANK, Spec
 from scratchlm.tokenizer.foreign_reader import BYTE_PIECE, Reader, own_pieces
-from scratchlm.tokenizer.interface import FILE, TURN_END, TURN_START, UNKNOWN, TokenizerFacts, check_ids, well_formed, write
+from scratchlm.tokenizer.interface import FILE, TURN_END, TURN_START, UNKNOWN, Ragged, TokenizerFacts, check_ids, well_formed, write
 
 ENDS = ("<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>", "<|eot_id|>", "[SEP]")
 """How the end of a text is named where nothing beside the file says so; the first that is there."""
@@ -88,8 +88,8 @@ class Foreign:
     def encode(self, text: str) -> list[int]:
         return self._reads.ids([well_formed(text)])[0]
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._reads.ids([well_formed(text) for text in texts])
+    def encode_batch(self, texts: Sequence[str]) -> Ragged:
+        return Ragged.of(self._reads.ids([well_formed(text) for text in texts]))
 
     def decode(self, ids: Sequence[int]) -> str:
         """As in the interface; the blank that some kinds put before every text is taken off again."""

@@ -1,10 +1,14 @@
 """What every tokenizer is: a two-way map between text and ids, with a few ids that text can never reach."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int, UInt32
 
 from scratchlm.core.artifact import write_atomically
 from scratchlm.core.config import Settings
@@ -16,6 +20,33 @@ UNKNOWN = "\ufffd"
 """What stands for a character that cannot be shown."""
 FILE = "tokenizer.json"
 FACTS_FILE = "tokenizer_facts.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """The ids of several texts in one array, for an id of its own takes nine times the memory as a Python number."""
+
+    flat: UInt32[np.ndarray, " ids"]
+    """One text after another."""
+    lengths: Int[np.ndarray, " texts"]
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[int]]) -> "Ragged":
+        """From a list of ids for each text."""
+        rows = list(rows)
+        lengths = np.array([len(row) for row in rows], np.int64)
+        return cls(np.fromiter(chain.from_iterable(rows), np.uint32, count=int(lengths.sum())), lengths)
+
+    def __iter__(self) -> Iterator[UInt32[np.ndarray, " ids"]]:
+        """The ids of each text, not copied."""
+        end = 0
+        for length in self.lengths.tolist():
+            yield self.flat[end : end + length]
+            end += length
+
+    def lists(self) -> list[list[int]]:
+        """A list of ids for each text."""
+        return [row.tolist() for row in self]
 
 
 @runtime_checkable
@@ -35,7 +66,7 @@ class Tokenizer(Protocol):
         """The ids of ``text``; none of them is a control token, whatever the text says."""
         ...
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode_batch(self, texts: Sequence[str]) -> Ragged:
         """``encode`` of each text, faster than one by one where the engine can."""
         ...
 
