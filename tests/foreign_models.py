@@ -41,6 +41,8 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2-window": ("qwen2", COMMON | {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 0}),
     "qwen3": ("qwen3", COMMON | {"head_dim": 10}),
     "qwen3-tied-yarn": ("qwen3", COMMON | {"head_dim": 10, "tie_word_embeddings": True, "rope_scaling": ROPES["yarn"]}),
+    "olmo2": ("olmo2", COMMON),
+    "olmo2-tied-yarn": ("olmo2", COMMON | {"head_dim": 10, "tie_word_embeddings": True, "rope_scaling": ROPES["yarn"]}),
     "qwen3_moe": (
         "qwen3_moe",
         COMMON | {"head_dim": 10, "num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": True},

@@ -19,7 +19,7 @@ from scratchlm.core.records import Message
 from scratchlm.export import agreement, huggingface, parity
 from scratchlm.export.card import Facts, Source, card, sources_of
 from scratchlm.export.huggingface import their_name
-from scratchlm.model import gpt2, llama, minillm, moe, qwen3, store
+from scratchlm.model import gpt2, llama, minillm, moe, olmo2, qwen3, store
 from scratchlm.model.architectures import AnyConfig, build
 from scratchlm.stages import export
 from scratchlm.tokenizer import store as tokenizers
@@ -203,6 +203,8 @@ FOR_MLX: dict[str, AnyConfig] = {
     "qwen2": llama.Config(**GROUPED | {"head_dim": 8}, attention_bias=True),
     "qwen3": qwen3.Config(**GROUPED, rope_theta=5000.0),
     "qwen3-tied-yarn": qwen3.Config(**GROUPED, tied=True, rope_scaling=YARN),
+    "olmo2": olmo2.Config(**GROUPED, rope_theta=5000.0),
+    "olmo2-tied-yarn": olmo2.Config(**GROUPED, tied=True, rope_scaling=YARN),
     "moe": moe.Config(**SMALL, kv_heads=2, head_dim=10, experts=5, experts_per_token=2, expert_hidden=24),
 }  # pyright: ignore[reportArgumentType]
 

@@ -14,7 +14,7 @@ from tiny import logits
 from torch import Tensor
 from torch.testing import assert_close
 
-from scratchlm.model import gpt2, llama, moe, qwen3
+from scratchlm.model import gpt2, llama, moe, olmo2, qwen3
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model, shape_only
 from scratchlm.model.rotary import Linear, Llama3, Yarn
 
@@ -55,6 +55,15 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], AnyConfig]] = {
     "mistral, window": ("Mistral", GROUPED | {"head_dim": 10, "sliding_window": 7}, llama.Config(**DENSE, head_dim=10, window=7)),
     "qwen3": ("Qwen3", GROUPED | {"head_dim": 10}, qwen3.Config(**DENSE, head_dim=10)),
     "qwen3, window": ("Qwen3", GROUPED | {"head_dim": 10} | NARROW, qwen3.Config(**DENSE, head_dim=10, window=7)),
+    "olmo2": ("Olmo2", GROUPED, olmo2.Config(**DENSE, head_dim=4)),
+    "olmo2, wide heads, tied": (
+        "Olmo2", GROUPED | {"head_dim": 10, "tie_word_embeddings": True}, olmo2.Config(**DENSE, head_dim=10, tied=True),
+    ),
+    "olmo2, yarn": (
+        "Olmo2",
+        GROUPED | rope(**YARN),
+        olmo2.Config(**DENSE, head_dim=4, rope_theta=500, rope_scaling=Yarn(factor=4, original_context=16)),
+    ),
     "qwen3_moe": (
         "Qwen3Moe", GROUPED | EXPERTS | {"head_dim": 10, "norm_topk_prob": True}, moe.Config(**MIXED, head_dim=10),
     ),

@@ -21,7 +21,7 @@ from test_export import exported, home_with
 from scratchlm.core.config import to_plain
 from scratchlm.core.errors import ArtifactError, CheckFailed, UsageError
 from scratchlm.export import gguf, gguf_check, gguf_reader, llama_cpp
-from scratchlm.model import gpt2, llama, moe, qwen3
+from scratchlm.model import gpt2, llama, moe, olmo2, qwen3
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model, build
 from scratchlm.stages import export
 from scratchlm.tokenizer import template
@@ -33,6 +33,7 @@ needs_llama_cpp = pytest.mark.skipif(not llama_cpp.installed(), reason="xllamacp
 VOCAB = 40
 COMMON: dict[str, Any] = {"context": 64, "layers": 2, "width": 64, "heads": 4}
 GROUPED = COMMON | {"kv_heads": 2, "head_dim": 24}
+WHOLE = COMMON | {"kv_heads": 2, "head_dim": 16}
 YARN = {"kind": "yarn", "factor": 4.0, "original_context": 16, "fast": 16.0, "slow": 1.0, "attention_factor": 1.5}
 LLAMA3 = {"kind": "llama3", "factor": 4.0, "low_frequency_factor": 1.0, "high_frequency_factor": 4.0, "original_context": 16}
 CASES: dict[str, AnyConfig] = {
@@ -44,6 +45,8 @@ CASES: dict[str, AnyConfig] = {
     "llama-linear": llama.Config(**GROUPED, hidden=96, rope_scaling={"kind": "linear", "factor": 2.0}),
     "qwen3": qwen3.Config(**GROUPED, hidden=96, rope_theta=5000.0),
     "qwen3-tied-yarn": qwen3.Config(**GROUPED, hidden=96, tied=True, rope_scaling=YARN),
+    "olmo2": olmo2.Config(**WHOLE, hidden=96, rope_theta=5000.0),
+    "olmo2-yarn": olmo2.Config(**WHOLE, hidden=96, rope_scaling=YARN),
     "moe": moe.Config(**GROUPED, experts=4, experts_per_token=2, expert_hidden=32),
 }  # pyright: ignore[reportArgumentType]
 KINDS = ("f32", "f16", "q8_0", "q4_0")
@@ -98,7 +101,7 @@ def test_llama_cpp_computes_what_we_compute(case: str, tmp_path: Path):
 
 @needs_llama_cpp
 @pytest.mark.parametrize("quantise", KINDS[1:])
-@pytest.mark.parametrize("case", ["gpt2", "llama", "qwen3", "moe"])
+@pytest.mark.parametrize("case", ["gpt2", "llama", "qwen3", "olmo2", "moe"])
 def test_llama_cpp_adds_no_more_than_the_rounding_does(case: str, quantise: str, tmp_path: Path):
     made, events = exported(home_with(tmp_path, CASES[case]), formats=("gguf",), quantise=quantise)
     (fact,) = [event for event in events if event["event"] == "parity"]
@@ -261,6 +264,9 @@ def test_a_changed_weight_is_noticed(tmp_path: Path):
     [
         (CASES["moe"].model_copy(update={"normalised_routing": False}), "weights sum to 1"),
         (qwen3.Config(**GROUPED, rope_scaling=LLAMA3), "llama3's rope scaling for llama only"),  # pyright: ignore[reportArgumentType]
+        (olmo2.Config(**WHOLE, rope_scaling=LLAMA3), "llama3's rope scaling for llama only"),  # pyright: ignore[reportArgumentType]
+        (olmo2.Config(**WHOLE, tied=True), "an olmo2 with a head of its own"),
+        (olmo2.Config(**GROUPED), "an olmo2 whose heads are together as wide as the model"),
     ],
 )
 def test_what_llama_cpp_computes_otherwise_is_refused(config: AnyConfig, why: str, tmp_path: Path):

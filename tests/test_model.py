@@ -18,7 +18,7 @@ from torch.testing import assert_close
 from scratchlm.core.errors import ArtifactError
 from scratchlm.core.tensors import LanguageModel, positions_of
 from scratchlm.generate.cache import Cache
-from scratchlm.model import attention, gpt2, llama, minillm, moe, qwen3, store, swift
+from scratchlm.model import attention, gpt2, llama, minillm, moe, olmo2, qwen3, store, swift
 from scratchlm.model.architectures import ARCHITECTURES, build, parameters_of, shape_only
 from scratchlm.model.rotary import rotation
 from scratchlm.parallel.precision import Dtype, Precision
@@ -212,6 +212,8 @@ def test_a_fresh_model_has_the_numbers_it_should(name: str):
         drawn = {"position_embedding.weight": 0.01, "*output.weight": shrunk, "*down.weight": shrunk, "*": 0.02}
     elif isinstance(shape, swift.Config):
         drawn = {"*output.weight": 0.0, "*down.weight": 0.0, "head.weight": 0.0, "layers.*": None, "embedding.weight": 1.0, "*": 0.1}
+    elif isinstance(shape, olmo2.Config):
+        drawn = {"*": 0.02}
     else:
         drawn = {"*output.weight": 0.0, "*down.weight": 0.0, "*router.weight": 0.02, "layers.*": None, "*": 0.02}
     for path, parameter in model.named_parameters():
@@ -357,6 +359,43 @@ def test_swift_is_exactly_what_its_first_lines_say():
     assert_near(logits(model, tokens_BT)[0], swift_written_out(model, tokens_BT[0]))
 
 
+def olmo2_written_out(model: olmo2.Model, tokens_T: Tensor) -> Tensor:
+    """Norms behind each part, and over all heads' queries and keys, as one formula per line."""
+    w, c, T = model.state_dict(), model.config, len(tokens_T)
+
+    def level(x: Tensor, gains: str) -> Tensor:
+        return w[gains] * x / (x.square().mean(-1, keepdim=True) + c.norm_eps).sqrt()
+
+    rotate = rotation(torch.arange(T)[None], c.head_dim, theta=c.rope_theta)
+    x = w["embedding.weight"][tokens_T]
+    for n in range(c.layers):
+        p = f"layers.{n}."
+        q, k, v = (x @ w[f"{p}attention.{part}.weight"].T for part in ("query", "key", "value"))
+        q, k = level(q, p + "attention.query_norm.weight"), level(k, p + "attention.key_norm.weight")
+        q_THC, k_TGC = (rotate(t.view(1, T, -1, c.head_dim))[0] for t in (q, k))
+        v_TGC = v.view(T, -1, c.head_dim)
+        heads = []
+        for h in range(c.heads):
+            g = h * c.kv_heads // c.heads
+            scores = (q_THC[:, h] @ k_TGC[:, g].T / math.sqrt(c.head_dim)).masked_fill(torch.ones(T, T).triu(1) > 0, -math.inf)
+            heads.append(scores.softmax(-1) @ v_TGC[:, g])
+        x = x + level(torch.cat(heads, dim=-1) @ w[p + "attention.output.weight"].T, p + "attention_norm.weight")
+        gated = F.silu(x @ w[p + "feed.gate.weight"].T) * (x @ w[p + "feed.up.weight"].T)
+        x = x + level(gated @ w[p + "feed.down.weight"].T, p + "feed_norm.weight")
+    return level(x, "norm.weight") @ w["head.weight"].T
+
+
+def test_olmo2_is_exactly_what_its_first_lines_say():
+    model, tokens_BT = tiny("olmo2"), random_tokens(1, 11)
+    assert isinstance(model, olmo2.Model)
+    assert_near(logits(model, tokens_BT)[0], olmo2_written_out(model, tokens_BT[0]))
+
+
+def test_an_olmo2_has_no_window():
+    with pytest.raises(ValueError, match=r"window\n +Input should be None"):
+        olmo2.Config.model_validate({"window": 9})
+
+
 @pytest.mark.parametrize("name", ["llama", "qwen3", "moe"])
 def test_a_fresh_block_hands_on_what_it_was_given(name: str):
     model, tokens_BT = fresh(name).eval(), random_tokens(2, 9)
@@ -388,6 +427,7 @@ def test_pairs_are_hashed_within_their_document():
     [
         (qwen3, {"heads": 4, "kv_heads": 3}),
         (llama, {"heads": 4, "kv_heads": 3}),
+        (olmo2, {"heads": 4, "kv_heads": 3}),
         (moe, {"heads": 4, "kv_heads": 3}),
         (minillm, {"width": 10, "heads": 4}),
         (gpt2, {"width": 10, "heads": 4}),

@@ -19,7 +19,7 @@ from scratchlm.export import families, safetensors_reader, safetensors_writer
 from scratchlm.export.huggingface import Names, is_transposed, their_name
 from scratchlm.export.pretrained import Pretrained, licence_of
 from scratchlm.export.safetensors_writer import Entry
-from scratchlm.model import gpt2, llama, moe, qwen3
+from scratchlm.model import gpt2, llama, moe, olmo2, qwen3
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, shape_only
 from scratchlm.stages import adopt
 
@@ -35,6 +35,7 @@ SHAPES: list[AnyConfig] = [
     qwen3.Config(vocab=31, context=24, tied=True),
     moe.Config(vocab=31, context=24, experts=5, experts_per_token=3, expert_hidden=12, normalised_routing=False, balance=0.25),
     moe.Config(vocab=31, context=24, window=9),
+    olmo2.Config(vocab=31, context=24, layers=2, width=20, heads=4, kv_heads=2, head_dim=6, hidden=28, norm_eps=1e-4, rope_scaling=YARN),
 ]  # pyright: ignore[reportArgumentType]
 LLAMA = families.to_theirs(to_plain(SHAPES[1]))
 QWEN3 = families.to_theirs(to_plain(SHAPES[6]))
@@ -412,6 +413,18 @@ def test_heads_that_a_config_leaves_out_are_those_of_transformers(given: dict[st
     assert families.to_ours(plain | given, "config.json")["kv_heads"] == heads
     more = plain | {"num_attention_heads": 64} | given
     assert families.to_ours(more, "config.json")["kv_heads"] == (64 if given else 32)
+
+
+def test_what_an_olmo2_leaves_out_is_as_in_transformers():
+    told = families.to_theirs(to_plain(SHAPES[9]))
+    config = {name: value for name, value in told.items() if name not in ("rms_norm_eps", "num_key_value_heads", "tie_word_embeddings")}
+    found = families.to_ours(config, "config.json")
+    transformers = pytest.importorskip("transformers", reason="transformers, which says what a config means, is not installed")
+    theirs = transformers.AutoConfig.for_model(**config)
+    expected = (theirs.rms_norm_eps, theirs.num_key_value_heads, theirs.tie_word_embeddings)
+    assert (found["norm_eps"], found["kv_heads"], found["tied"]) == expected == (1e-5, 4, False)
+    with pytest.raises(UsageError, match="attention_bias: true will not do: here it can only be false"):
+        families.to_ours(told | {"attention_bias": True}, "config.json")
 
 
 def hostile(path: Path, tensors: dict[str, list[int]], config: dict[str, Any]) -> Path:

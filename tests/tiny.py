@@ -1,12 +1,13 @@
 """A tiny model of every architecture: all sizes differ, so that a swapped axis fails."""
 
+from types import NoneType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from scratchlm.core.tensors import positions_of
-from scratchlm.model import attention, gpt2, llama, minillm, moe, qwen3, swift
+from scratchlm.model import attention, gpt2, llama, minillm, moe, olmo2, qwen3, swift
 from scratchlm.model.architectures import AnyConfig, Model, build
 
 VOCAB = 23
@@ -15,11 +16,18 @@ SHAPES: dict[str, AnyConfig] = {
     "minillm": minillm.Config(vocab=VOCAB, context=16, layers=2, width=12, heads=3),
     "gpt2": gpt2.Config(vocab=VOCAB, context=16, layers=2, width=12, heads=3, hidden=20, tied=False),
     "llama": llama.Config(vocab=VOCAB, context=16, layers=2, width=14, heads=6, kv_heads=2, head_dim=4, hidden=20, window=7),
+    "olmo2": olmo2.Config(vocab=VOCAB, context=16, layers=2, width=14, heads=6, kv_heads=2, head_dim=4, hidden=20),
     "moe": moe.Config(
         vocab=VOCAB, context=16, layers=2, width=14, heads=4, kv_heads=2, head_dim=6, experts=5, experts_per_token=3, expert_hidden=10
     ),
     "swift": swift.Config(vocab=VOCAB, context=16, layers=3, width=14, heads=4, head_dim=6, bigrams=31),
 }
+
+
+def may_have_window(shape: AnyConfig) -> bool:
+    """Whether its settings can name one."""
+    field = type(shape).model_fields.get("window")
+    return field is not None and field.annotation is not NoneType
 
 
 def fresh(name: str, *, seed: int = 0, **changes: Any) -> Model:

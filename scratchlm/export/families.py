@@ -180,6 +180,16 @@ def _from_qwen3(fields: Fields) -> dict[str, Any]:
     return found | {"window": _window_of(fields, found["layers"])}
 
 
+def _olmo2(shape: Shape) -> dict[str, Any]:
+    return _rotary(shape, "Olmo2ForCausalLM", "olmo2") | {"intermediate_size": shape["hidden"], "attention_bias": False}
+
+
+def _from_olmo2(fields: Fields) -> dict[str, Any]:
+    fields.must("attention_bias", False)
+    found = _from_rotary(fields) | {"hidden": fields.whole("intermediate_size")}
+    return found | {"norm_eps": fields.number("rms_norm_eps", 1e-5)}
+
+
 def _moe(shape: Shape) -> dict[str, Any]:
     return _rotary(shape, "Qwen3MoeForCausalLM", "qwen3_moe") | {
         "intermediate_size": shape["expert_hidden"],
@@ -254,6 +264,7 @@ FAMILIES: dict[str, Family] = {
     "gpt2": Family(("gpt2",), _gpt2, _from_gpt2, "transformer.", "", r"(.*\.)?attn\.(bias|masked_bias)"),
     "llama": Family(("llama", "mistral", "qwen2"), _llama, _from_llama, "model.", "model.", _ANGLES),
     "qwen3": Family(("qwen3",), _qwen3, _from_qwen3, "model.", "model.", _ANGLES),
+    "olmo2": Family(("olmo2",), _olmo2, _from_olmo2, "model.", "model.", _ANGLES),
     "moe": Family(("qwen3_moe",), _moe, _from_moe, "model.", "model.", _ANGLES),
 }
 """Our kinds that others can read, and whose weights we read."""

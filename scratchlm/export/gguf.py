@@ -26,7 +26,7 @@ Shape = Mapping[str, Any]
 BLOCK = 32
 """Weights that share a scale in q8_0 and q4_0: rows of another multiple cannot be cut into blocks."""
 LARGEST_HALF = 65504.0
-ARCHITECTURES = {"gpt2": "GPT2", "llama": "LLAMA", "qwen3": "QWEN3", "moe": "QWEN3MOE"}
+ARCHITECTURES = {"gpt2": "GPT2", "llama": "LLAMA", "qwen3": "QWEN3", "olmo2": "OLMO2", "moe": "QWEN3MOE"}
 """Our kind -> the package's name of its architecture. A llama with biases is LLAMA too: QWEN2 would fix the size of its heads."""
 EXPERT = re.compile(r"\.experts\.(\d+)\.")
 
@@ -126,6 +126,10 @@ def architecture_of(shape: Shape) -> str:
         raise UsageError(f"export: llama.cpp has no architecture for a '{kind}' model. It reads: {', '.join(ARCHITECTURES)}.")
     if kind == "moe" and not shape["normalised_routing"]:
         raise UsageError("export: llama.cpp always lets the chosen experts' weights sum to 1: train with normalised_routing, or export hf.")
+    if kind == "olmo2" and shape["tied"]:
+        raise UsageError("export: llama.cpp wants an olmo2 with a head of its own: train with tied=false, or export hf.")
+    if kind == "olmo2" and shape["heads"] * shape["head_dim"] != shape["width"]:
+        raise UsageError("export: llama.cpp wants an olmo2 whose heads are together as wide as the model: train such a one, or export hf.")
     scaling = shape.get("rope_scaling")
     if scaling is not None and scaling["kind"] == "llama3" and kind != "llama":
         raise UsageError("export: llama.cpp knows llama3's rope scaling for llama only. Export hf, or train with another rope_scaling.")

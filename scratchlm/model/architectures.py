@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import nn
 
 from scratchlm.core import seeds
-from scratchlm.model import gpt2, llama, minillm, moe, qwen3, swift
+from scratchlm.model import gpt2, llama, minillm, moe, olmo2, qwen3, swift
 
-ARCHITECTURES = {"minillm": minillm, "gpt2": gpt2, "llama": llama, "qwen3": qwen3, "moe": moe, "swift": swift}
+ARCHITECTURES = {"minillm": minillm, "gpt2": gpt2, "llama": llama, "qwen3": qwen3, "olmo2": olmo2, "moe": moe, "swift": swift}
 
-AnyConfig = minillm.Config | gpt2.Config | llama.Config | qwen3.Config | moe.Config | swift.Config
+AnyConfig = minillm.Config | gpt2.Config | llama.Config | qwen3.Config | olmo2.Config | moe.Config | swift.Config
 ModelConfig = Annotated[AnyConfig, Field(discriminator="kind")]
-Model = minillm.Model | gpt2.Model | llama.Model | qwen3.Model | moe.Model | swift.Model
+Model = minillm.Model | gpt2.Model | llama.Model | qwen3.Model | olmo2.Model | moe.Model | swift.Model
 """Each satisfies ``core.tensors.LanguageModel``."""
 
 

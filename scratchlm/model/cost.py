@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scratchlm.model import gpt2, llama, minillm, moe, qwen3, swift
+from scratchlm.model import gpt2, llama, minillm, moe, olmo2, qwen3, swift
 from scratchlm.model.architectures import AnyConfig
 
 FLOAT_BYTES = 4
@@ -169,18 +169,20 @@ def _gelu(c: minillm.Config | gpt2.Config) -> Anatomy:
     )
 
 
-def _rotary_blocks(c: llama.Config | qwen3.Config | moe.Config, feed: Mapping[str, int]) -> Anatomy:
+def _rotary_blocks(c: llama.Config | qwen3.Config | olmo2.Config | moe.Config, feed: Mapping[str, int]) -> Anatomy:
     """LLaMA and what came of it; ``feed`` has the weights of one feed-forward and what it keeps."""
     inner, kv_inner, D = c.heads * c.head_dim, c.kv_heads * c.head_dim, c.width
     qk_norm = not isinstance(c, llama.Config)
     bias = inner + 2 * kv_inner if isinstance(c, llama.Config) and c.attention_bias else 0
     # Kept: of a norm its input, the normalised input and one scale; of attention queries, keys, values, the result and a sum per head.
     attended = 6 * D + 2 + 2 * inner + 2 * kv_inner + c.heads
-    normalised = 2 * inner + 2 * kv_inner + c.heads + c.kv_heads if qk_norm else 0
+    # A norm on queries and keys has the gains of one head and a scale for each, or the gains of all heads and one scale.
+    gains, scales = (inner + kv_inner, 2) if isinstance(c, olmo2.Config) else (2 * c.head_dim, c.heads + c.kv_heads)
+    normalised = 2 * inner + 2 * kv_inner + scales if qk_norm else 0
     return Anatomy(
         matrices=c.layers * (D * 2 * (inner + kv_inner) + feed["matrices"]),
         idle=c.layers * feed["idle"],
-        vectors=c.layers * (2 * D + bias + (2 * c.head_dim if qk_norm else 0)) + D,
+        vectors=c.layers * (2 * D + bias + (gains if qk_norm else 0)) + D,
         tables=c.vocab * D,
         head=c.vocab * D,
         tied=c.tied,
@@ -190,7 +192,7 @@ def _rotary_blocks(c: llama.Config | qwen3.Config | moe.Config, feed: Mapping[st
     )
 
 
-def _dense(c: llama.Config | qwen3.Config) -> Anatomy:
+def _dense(c: llama.Config | qwen3.Config | olmo2.Config) -> Anatomy:
     """The gate before and after its SiLU, what passes through it and the product are kept."""
     return _rotary_blocks(c, {"matrices": 3 * c.width * c.hidden, "idle": 0, "kept": 4 * c.hidden})
 
@@ -228,6 +230,7 @@ ANATOMIES: Mapping[str, Callable[[Any], Anatomy]] = {
     "gpt2": _gelu,
     "llama": _dense,
     "qwen3": _dense,
+    "olmo2": _dense,
     "moe": _moe,
     "swift": _swift,
 }

@@ -105,13 +105,17 @@ class Attention(nn.Module):
     def forward(self, x_BTD: Float[Tensor, "B T D"], layer: int, rotate: Rotation, attend: Attend) -> Float[Tensor, "B T D"]:
         B, T, _ = x_BTD.shape
         # Angles and the norms' gains are float32, and torch fuses a norm only where input and gain are of one dtype.
-        q_BTHC = self.query(x_BTD).float().view(B, T, -1, self.head_dim)
-        k_BTGC = self.key(x_BTD).float().view(B, T, -1, self.head_dim)
-        v_BTGC = self.value(x_BTD).view(B, T, -1, self.head_dim)
-        if self.query_norm is not None and self.key_norm is not None:
-            q_BTHC, k_BTGC = self.query_norm(q_BTHC), self.key_norm(k_BTGC)
+        q_BTHC = self._heads(self.query(x_BTD).float(), self.query_norm)
+        k_BTGC = self._heads(self.key(x_BTD).float(), self.key_norm)
+        v_BTGC = self._heads(self.value(x_BTD))
         mixed_BTHC = attend(layer, rotate(q_BTHC).to(v_BTGC.dtype), rotate(k_BTGC).to(v_BTGC.dtype), v_BTGC, self.window)
         return self.output(mixed_BTHC.reshape(B, T, -1))
+
+    def _heads(self, made_BTHC: Float[Tensor, "B T HC"], norm: nn.RMSNorm | None = None) -> Float[Tensor, "B T H C"]:
+        """Cut into heads; a norm spans as many channels as it has gains, those of one head or those of all."""
+        if norm is not None:
+            made_BTHC = norm(made_BTHC.unflatten(-1, (-1, *norm.normalized_shape))).flatten(-2)
+        return made_BTHC.unflatten(-1, (-1, self.head_dim))
 
 
 class FeedForward(nn.Module):

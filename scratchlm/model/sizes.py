@@ -1,10 +1,10 @@
 """Shapes by size, from one that a laptop can train to one that fills a cluster: the same code with other numbers.
 
-GPT-2 as published; LLaMA at 1B, 7B and 70B is Llama 3.2 1B, Llama 2 7B and Llama 3.1 70B, the mixture of experts Qwen3-30B-A3B.
-The others are ours: 124M and 350M for a vocabulary of 50,304, Qwen3 in the proportions of its published sizes.
+GPT-2 as published; LLaMA at 1B, 7B and 70B is Llama 3.2 1B, Llama 2 7B and Llama 3.1 70B, OLMo 2 OLMo-2-1124-7B, the mixture of
+experts Qwen3-30B-A3B. The others are ours: 124M and 350M for a vocabulary of 50,304, Qwen3 in the proportions of its published sizes.
 """
 
-from scratchlm.model import gpt2, llama, moe, qwen3
+from scratchlm.model import gpt2, llama, moe, olmo2, qwen3
 from scratchlm.model.architectures import AnyConfig
 from scratchlm.model.rotary import Llama3
 
@@ -51,6 +51,9 @@ SIZES: dict[str, AnyConfig] = {
     "qwen3-70b": qwen3.Config(
         vocab=QWEN3_VOCAB, context=40_960, layers=80, width=8192, heads=64, kv_heads=8, head_dim=128, hidden=28_672,
         rope_theta=1_000_000.0,
+    ),
+    "olmo2-7b": olmo2.Config(
+        vocab=100_352, context=4096, layers=32, width=4096, heads=32, kv_heads=32, head_dim=128, hidden=11_008, rope_theta=500_000.0
     ),
     "moe-30b-a3b": moe.Config(
         vocab=QWEN3_VOCAB, context=40_960, layers=48, width=2048, heads=32, kv_heads=4, head_dim=128, experts=128, experts_per_token=8,
