@@ -242,7 +242,7 @@ def test_the_reward_of_a_step_is_the_mean_over_answers_of_any_length():
     model = tiny("qwen3")
     x_BTD = features(model, rows.inputs.tokens_BT)
     now_BT = token_logprobs(model.logits(x_BTD), rows.targets_BT).detach()
-    item = Rollouts(rows, now_BT, now_BT, torch.tensor([[1.0], [-1.0]]), rewards=1.0)
+    item = Rollouts(rows, now_BT, now_BT, torch.tensor([[1.0], [-1.0]]), torch.tensor([1.0, 0.0]), tokens_per_answer=1.5)
     loss, facts = Rewarded(model.logits, kl=0.1).loss(x_BTD, item)
     assert item.weight == 3
     assert facts["reward"] / item.weight == 0.5

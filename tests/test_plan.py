@@ -42,8 +42,8 @@ def test_every_recipe_can_be_planned_before_anything_is_there(name: str, capsys,
     found, config = told(capsys, name), pretrain(name)
     assert found["total"] == f"{cost.parameters(config.model):,}"
     assert found["without embeddings and head"] == f"{cost.body_parameters(config.model):,}"
-    steps = -(-config.tokens // (config.rows * config.micro_batches * config.model.context))
-    assert int(found["tokens"].replace(",", "")) == steps * config.rows * config.micro_batches * config.model.context
+    steps = -(-config.tokens // (config.rows * config.model.context))
+    assert int(found["tokens"].replace(",", "")) == steps * config.rows * config.model.context
     assert found["first line"].startswith(f"{name}: {config.model.kind}, {config.model.layers} layers")
     assert list(folder.iterdir()) == []
 

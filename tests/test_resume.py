@@ -199,9 +199,9 @@ CONFIG = Training(optimizer=muon.Config(), checkpoint_steps=2, checkpoint_minute
 
 
 def test_what_was_measured_is_decided_once(speeds: list[Speeds], tmp_path: Path):
-    first = Session.open(Draft(tmp_path), CONFIG, Journal())
+    first = Session.open(Draft(tmp_path), CONFIG, Journal(), begun().model)
     speeds[0] = Speeds(float32=10.0, bfloat16=50.0)
-    second, elsewhere = (Session.open(Draft(path), CONFIG, Journal()) for path in (tmp_path, tmp_path / "else"))
+    second, elsewhere = (Session.open(Draft(path), CONFIG, Journal(), begun().model) for path in (tmp_path, tmp_path / "else"))
     assert [each.precision.dtype for each in (first, second, elsewhere)] == ["float32", "float32", "bfloat16"]
     assert json.loads((tmp_path / "decisions.json").read_text())["float32_gflops"] == 50.0
 
@@ -213,7 +213,7 @@ def test_bfloat16_must_be_clearly_faster(bfloat16: float, dtype: str):
 
 def test_a_named_dtype_is_taken_whatever_is_faster(speeds: list[Speeds]):
     speeds[0] = Speeds(float32=10.0, bfloat16=50.0)
-    assert session.decide(CONFIG.model_copy(update={"dtype": "float16"})).dtype == "float16"
+    assert session.decide(CONFIG.model_copy(update={"dtype": "float16"}), begun().model, Journal()).dtype == "float16"
 
 
 class PowerCut(Exception):
@@ -228,8 +228,8 @@ def stage(path: Path, *, dies_at: int | None = None) -> TrainState:
             raise PowerCut
         return {}
 
-    work = Session.open(Draft(path), CONFIG, Journal())
     state = begun()
+    work = Session.open(Draft(path), CONFIG, Journal(), state.model)
     return work.train(state.model, items, objective(state), steps=7, probes=(Probe("cut", Every(1), measure),))
 
 
@@ -251,7 +251,7 @@ def test_a_stage_leaves_a_model_that_stands_alone(speeds: list[Speeds], tmp_path
     for name in ("manifest.json", "plan.json"):
         (words / name).write_text("{}")
     state = stage(tmp_path / "base")
-    Session.open(Draft(tmp_path / "base"), CONFIG, Journal()).leave(state, words)
+    Session.open(Draft(tmp_path / "base"), CONFIG, Journal(), state.model).leave(state, words)
     speaker = Speaker.load(tmp_path / "base")
     tokens_BT = random_tokens(1, 9)
     assert torch.equal(features(speaker.model, tokens_BT), features(state.model.eval(), tokens_BT))

@@ -116,6 +116,13 @@ class ChatRows:
         return [self.kept[item] for item in self.epoch(epoch)[number - self._ends[epoch]]]
 
 
+def joined(parts: Sequence[Batch]) -> Batch:
+    """Batches of rows of one length as one."""
+    of = [part.inputs for part in parts]
+    inputs = ModelInputs(*(torch.cat(each) for each in zip(*((i.tokens_BT, i.positions_BT, i.segments_BT) for i in of), strict=True)))
+    return Batch(inputs, torch.cat([part.targets_BT for part in parts]), torch.cat([part.weights_BT for part in parts]))
+
+
 @dataclass(frozen=True, slots=True)
 class PreferenceBatch:
     """P pairs as one batch of 2P rows: the chosen answers first, the rejected ones in the same order behind them."""
@@ -125,6 +132,16 @@ class PreferenceBatch:
     def to(self, device: torch.device) -> "PreferenceBatch":
         """The same on another device."""
         return PreferenceBatch(self.rows.to(device))
+
+    def split(self, rows: int) -> "list[PreferenceBatch]":
+        """Parts of at most so many rows, though never less than a pair."""
+        pairs = max(1, rows // 2)
+        return [self.taken(slice(first, first + pairs)) for first in range(0, self.pairs, pairs)]
+
+    def taken(self, pairs: slice) -> "PreferenceBatch":
+        """Some of the pairs."""
+        chosen, rejected = self.rows.split(self.pairs)
+        return PreferenceBatch(joined([chosen.taken(pairs), rejected.taken(pairs)]))
 
     @property
     def pairs(self) -> int:

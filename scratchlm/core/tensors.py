@@ -6,7 +6,7 @@
 ``N`` positions of all rows, one after another · ``K`` pairs of channels in ``rotary.py``, experts of a position in ``moe.py``
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -37,6 +37,10 @@ class ModelInputs:
         """The same on another device."""
         return ModelInputs(self.tokens_BT.to(device), self.positions_BT.to(device), self.segments_BT.to(device))
 
+    def taken(self, rows: slice) -> "ModelInputs":
+        """Some of the rows."""
+        return ModelInputs(self.tokens_BT[rows], self.positions_BT[rows], self.segments_BT[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -50,6 +54,14 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The same on another device."""
         return Batch(self.inputs.to(device), self.targets_BT.to(device), self.weights_BT.to(device))
+
+    def split(self, rows: int) -> "list[Batch]":
+        """Micro-batches of at most so many rows, in order."""
+        return [self.taken(slice(first, first + rows)) for first in range(0, len(self.targets_BT), rows)]
+
+    def taken(self, rows: slice) -> "Batch":
+        """Some of the rows."""
+        return Batch(self.inputs.taken(rows), self.targets_BT[rows], self.weights_BT[rows])
 
     @property
     def weight(self) -> float:
@@ -92,7 +104,11 @@ class Regularised(Protocol):
 
 @runtime_checkable
 class Item(Protocol):
-    """One micro-batch of any objective."""
+    """What one step learns from, or a micro-batch of it, whatever the objective."""
+
+    def split(self, rows: int) -> "Sequence[Item]":
+        """Micro-batches of at most so many rows (of one pair where rows come in pairs); their losses and weights add up to this one's."""
+        ...
 
     def to(self, device: torch.device) -> "Item":
         """The same on the device that trains."""

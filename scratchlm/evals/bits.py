@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from scratchlm.batches.chat import Encoded, batch_of, packed
 from scratchlm.batches.shards import Shards
-from scratchlm.core.tensors import Batch
+from scratchlm.core.tensors import Attend, Batch
 from scratchlm.evals.intervals import Measured, ratio
 from scratchlm.losses.likelihood import token_logprobs
 from scratchlm.model import attention
@@ -71,6 +72,7 @@ def bits_of_documents(
     *,
     pad: int,
     unknown: int | None = None,
+    attend: Callable[[Tensor], Attend] = attention.packed,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[float]:
     """Bits that each document costs under ``model``; a character that became ``unknown`` costs what naming it outright would."""
@@ -81,7 +83,7 @@ def bits_of_documents(
     for start in range(0, len(rows), ROWS):
         some = rows[start : start + ROWS]
         batch = batch_of([[found.encoded[window] for window in row] for row in some], length=context, pad=pad)
-        for row, costs in zip(some, _costs(model, batch, precision, unknown=unknown), strict=True):
+        for row, costs in zip(some, _costs(model, batch, precision, attend, unknown=unknown), strict=True):
             place = 0
             for window in row:
                 length = len(found.encoded[window][0])
@@ -92,12 +94,12 @@ def bits_of_documents(
     return bits.tolist()
 
 
-def _costs(model: Model, batch: Batch, precision: Precision, *, unknown: int | None) -> np.ndarray:
+def _costs(model: Model, batch: Batch, precision: Precision, attend: Callable[[Tensor], Attend], *, unknown: int | None) -> np.ndarray:
     """Bits of every weighted target, in its row and place."""
     batch = batch.to(next(model.parameters()).device)
     inputs = batch.inputs
     with torch.inference_mode(), precision.autocast():
-        x_BTD = model.features(inputs.tokens_BT, inputs.positions_BT, attention.packed(inputs.segments_BT))
+        x_BTD = model.features(inputs.tokens_BT, inputs.positions_BT, attend(inputs.segments_BT))
         chunks = zip(x_BTD.split(2), batch.targets_BT.split(2), strict=True)
         logprobs_BT = torch.cat([token_logprobs(model.logits(x), targets) for x, targets in chunks])
     costs_BT = -logprobs_BT.double() / LN2

@@ -17,8 +17,7 @@ def one_gpu() -> Recipe:
         pretrain=pretrain.Config(
             model=qwen3.Config(vocab=32_768, context=1024, layers=12, width=768, heads=12, kv_heads=4, head_dim=64, hidden=2560, tied=True),
             tokens=2_500_000_000,
-            rows=16,
-            micro_batches=16,
+            rows=256,
             optimizer=muon.Config(lr=0.02, weight_decay=0.01),
             schedule=Wsd(warmup=0.01, decay=0.4),
             checkpoint_minutes=10,

@@ -50,9 +50,9 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
 
 def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None:
     """All of preference tuning: pairs in, a model out."""
-    session = Session.open(out, config, journal)
     tokenizer = tokenizers.load(start.path / "tokenizer")
     (_, model), (_, frozen) = store.load(start.path), store.load(start.path)
+    session = Session.open(out, config, journal, model)
     frozen.to(session.world.device)
     encoded = [encode_preference(tokenizer, pair) for pair in preferences(config, start)]
     rows = PreferenceRows(
@@ -63,7 +63,7 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
     def items(step: int) -> list[PairItem]:
         batch = rows.batch(step)
         with torch.no_grad():
-            return [PairItem(batch, pair_logprobs(frozen, batch, session.precision))]
+            return [PairItem(batch, pair_logprobs(frozen, batch, session.precision, session.attend))]
 
     steps = max(1, round(rows.steps(1) * config.epochs))
     state = session.train(model, items, Better(model.logits, config.beta, config.anchor), steps=steps)

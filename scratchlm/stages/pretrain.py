@@ -32,9 +32,7 @@ class Config(Training):
     tokens: int = Field(default=4_000_000, ge=1)
     """Tokens to train on: the horizon, whatever the clock says."""
     rows: int = Field(default=16, ge=1)
-    """Rows of ``model.context`` tokens in a micro-batch."""
-    micro_batches: int = Field(default=1, ge=1)
-    """Micro-batches whose gradients are added up to a step."""
+    """Rows of ``model.context`` tokens in a step; how many are computed at once is found by trying."""
     validation_steps: int = Field(default=100, ge=1)
     validation_tokens: int = Field(default=30_000, ge=1)
     """Of the validation split, measured every so many steps."""
@@ -51,19 +49,15 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
 
 def train(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, journal: Journal) -> None:
     """All of pre-training: rows in, a model out."""
-    session = Session.open(out, config, journal)
     tokenizer = tokenizers.load(vocabulary.path)
     model = architectures.build(sized(config, tokenizer), seed=config.seed)
+    session = Session.open(out, config, journal, model)
     split = open_split(shards.path, "train", tokenizer=tokenizers.facts_of(vocabulary.path).sha256)
     rows = TokenRows(split, model.config.context, config.rows, config.seed)
-    steps = steps_for(config.tokens, per_step=config.rows * config.micro_batches * model.config.context)
-
-    def items(step: int) -> list[Any]:
-        return [rows.batch(step * config.micro_batches + micro) for micro in range(config.micro_batches)]
-
+    steps = steps_for(config.tokens, per_step=config.rows * model.config.context)
     objective = NextToken(model.logits, head_parameters(model))
     probes = (validation(config, session, shards, tokenizer), sample(config, tokenizer))
-    state = session.train(model, items, objective, steps=steps, probes=probes)
+    state = session.train(model, lambda step: [rows.batch(step)], objective, steps=steps, probes=probes)
     session.leave(state, vocabulary.path)
     out.count(epochs=round(state.tokens / max(1, rows.shards.tokens), 3))
 
@@ -85,7 +79,8 @@ def validation(config: Config, session: Session, shards: Artifact, tokenizer: To
         raise DataError("shards: the validation split is empty. Give more text, or a larger corpus.validation.")
 
     def measure(state: TrainState) -> dict[str, Any]:
-        costs = bits.bits_of_documents(state.model, found, session.precision, pad=tokenizer.end_of_text, unknown=tokenizer.unknown)
+        words = {"pad": tokenizer.end_of_text, "unknown": tokenizer.unknown}
+        costs = bits.bits_of_documents(state.model, found, session.precision, attend=session.attend, **words)
         return {"bits_per_byte": round(bits.bits_per_byte(costs, found).value, 5)}
 
     return Probe("validation", Every(config.validation_steps), measure)

@@ -25,9 +25,8 @@ from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.losses.likelihood import token_logprobs
 from scratchlm.losses.policy import group_advantages
-from scratchlm.model import attention, store
+from scratchlm.model import store
 from scratchlm.model.architectures import Model
-from scratchlm.parallel.precision import Precision
 from scratchlm.serve.choose import EXAMPLES
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer.interface import Tokenizer
@@ -60,9 +59,9 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
 
 def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None:
     """All of reinforcement: problems in, a model out."""
-    session = Session.open(out, config, journal)
     tokenizer = tokenizers.load(start.path / "tokenizer")
     (_, model), (_, frozen) = store.load(start.path), store.load(start.path)
+    session = Session.open(out, config, journal, model)
     frozen.to(session.world.device)
     task = TASKS[config.task](read_knowledge(start.path))
     problems = task.train(config.seed, config.steps * config.prompts)
@@ -71,7 +70,7 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
 
     def items(step: int) -> list[Rollouts]:
         asked = [problems[(step * config.prompts + place) % len(problems)] for place in range(config.prompts)]
-        return [rollouts(config, task, asked, Speaker(model, tokenizer, "policy"), frozen, session.precision, step)]
+        return [rollouts(config, task, asked, Speaker(model, tokenizer, "policy"), frozen, session, step)]
 
     state = session.train(model, items, Rewarded(model.logits, config.kl), steps=config.steps)
     session.leave(state, start.path / "tokenizer")
@@ -80,9 +79,7 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
     out.count(task=config.task, rollouts=config.steps * config.prompts * config.group)
 
 
-def rollouts(
-    config: Config, task: Task, asked: Sequence[Example], policy: Speaker, frozen: Model, precision: Precision, step: int
-) -> Rollouts:
+def rollouts(config: Config, task: Task, asked: Sequence[Example], policy: Speaker, frozen: Model, session: Session, step: int) -> Rollouts:
     """Answers of the policy to each problem, several times each, with their rewards; the seed derives from the step."""
     examples = [example for example in asked for _ in range(config.group)]
     prompts = [policy.prompt_ids(example.messages) for example in examples]
@@ -92,9 +89,9 @@ def rollouts(
     batch = answered(prompts, answers, pad=policy.tokenizer.end_of_text)
     advantages_PG = group_advantages(torch.tensor(rewards).view(len(asked), config.group))
     with torch.no_grad():
-        sampled_BT = logprobs(policy.model, batch, precision)
-        reference_BT = logprobs(frozen, batch, precision)
-    return Rollouts(batch, sampled_BT, reference_BT, advantages_PG.view(-1, 1), sum(rewards))
+        sampled_BT, reference_BT = (logprobs(each, batch, session) for each in (policy.model, frozen))
+    per_answer = batch.weight / len(rewards)
+    return Rollouts(batch, sampled_BT, reference_BT, advantages_PG.view(-1, 1), torch.tensor(rewards), per_answer)
 
 
 def reward(task: Task, example: Example, answer: Answer, tokenizer: Tokenizer) -> float:
@@ -111,10 +108,10 @@ def answered(prompts: Sequence[Sequence[int]], answers: Sequence[Answer], *, pad
     return batch_of(rows, length=max(len(row[0][0]) for row in rows) - 1, pad=pad)
 
 
-def logprobs(model: Model, batch: Batch, precision: Precision) -> Float[Tensor, "B T"]:
+def logprobs(model: Model, batch: Batch, session: Session) -> Float[Tensor, "B T"]:
     """Log-probability of every target, computed as training computes it, so that the first ratio is exactly one."""
     model.eval()
     batch = batch.to(next(model.parameters()).device)
-    with precision.autocast():
-        x_BTD = model.features(batch.inputs.tokens_BT, batch.inputs.positions_BT, attention.packed(batch.inputs.segments_BT))
+    with session.precision.autocast():
+        x_BTD = model.features(batch.inputs.tokens_BT, batch.inputs.positions_BT, session.attend(batch.inputs.segments_BT))
         return token_logprobs(model.logits(x_BTD), batch.targets_BT)

@@ -67,9 +67,9 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
 
 def train(config: Config, out: Draft, base: Artifact, corpus: Artifact | None, journal: Journal) -> None:
     """All of fine-tuning: conversations in, a model out."""
-    session = Session.open(out, config, journal)
     tokenizer = tokenizers.load(base.path / "tokenizer")
     model = store.load(base.path)[1].float()  # an adopted model may be stored in half precision, which is too coarse for small steps
+    session = Session.open(out, config, journal, model)
     chats = conversations(config, out, corpus)
     rows = packed_rows(chats, tokenizer, model.config.context, config)
     tell(rows, chats, session.journal)

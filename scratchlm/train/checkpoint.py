@@ -75,6 +75,7 @@ class Keeper:
             state.load_optimizer_tensors(load_file(path / OPTIMIZER))
             plain = json.loads((path / STATE).read_text(encoding="utf-8"))
             state.step, state.tokens, state.guard = plain["step"], plain["tokens"], Guard.from_plain(plain["guard"])
+            state.rows_at_once = plain["rows_at_once"]
             if state.scaler is not None:
                 state.scaler.load_state_dict(plain["scaler"])
             journal.event("resumed", step=state.step, tokens=state.tokens)
@@ -107,6 +108,7 @@ def _plain(state: TrainState) -> dict[str, Any]:
     return {
         "step": state.step,
         "tokens": state.tokens,
+        "rows_at_once": state.rows_at_once,
         "seed": state.seed,
         "guard": state.guard.to_plain(),
         "scaler": scaler,

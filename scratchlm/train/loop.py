@@ -15,7 +15,7 @@ from torch import Tensor
 from scratchlm.core import seeds
 from scratchlm.core.errors import CheckFailed, Stopped
 from scratchlm.core.journal import Journal
-from scratchlm.core.tensors import Every, Facts, Item, ModelInputs, Regularised
+from scratchlm.core.tensors import Attend, Every, Facts, Item, ModelInputs, Regularised
 from scratchlm.model.attention import packed
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.world import World
@@ -58,10 +58,12 @@ class Plan:
     keeper: Keeper
     clip: float | None = 1.0
     """Gradient norm above which gradients are scaled down."""
+    attend: Callable[[Tensor], Attend] = packed
+    """How positions of packed rows see each other, given their segments."""
 
 
 Items = Callable[[int], Sequence[Item]]
-"""The micro-batches of a step: a pure function of its number (and, in reinforcement, of the model)."""
+"""What a step learns from: a pure function of its number (and, in reinforcement, of the model). Micro-batches are cut from it here."""
 
 
 def fit(
@@ -71,8 +73,11 @@ def fit(
     with stop.listening() as wish:
         while state.step < plan.steps:
             started = time.perf_counter()
-            torch.manual_seed(seeds.derive(state.seed, "dropout", step=state.step, rank=world.rank))
+            rows = state.rows_at_once
             facts = update(state, items(state.step), objective, plan, world)
+            if state.rows_at_once != rows:
+                message = f"memory was short: {state.rows_at_once} rows at once from here on"
+                journal.event("smaller", rows=state.rows_at_once, message=message)
             state.step += 1
             facts |= _pace(facts["tokens"], time.perf_counter() - started)
             state.tokens += facts.pop("tokens")
@@ -90,18 +95,11 @@ def fit(
                 )
 
 
-def update(state: TrainState, micro: Sequence[Item], objective: Objective, plan: Plan, world: World) -> dict[str, Any]:
+def update(state: TrainState, items: Sequence[Item], objective: Objective, plan: Plan, world: World) -> dict[str, Any]:
     """One step: gradients of all micro-batches, one division, the guard's verdict, one change."""
     lr = state.set_lr(plan.factor(state.step))
-    weight = world.sum(sum(item.weight for item in micro))  # over every rank and micro-batch of this step
-    loss_sum, sums = 0.0, Counter[str]()
-    state.model.train()
-    for item in micro:
-        part, facts = backward(
-            state, item.to(torch.device(world.device)), objective, plan.precision, scale=world.data_ranks / max(weight, 1e-9)
-        )
-        loss_sum += part
-        sums.update({name: float(value) for name, value in facts.items()})
+    weight = world.sum(sum(item.weight for item in items))  # over every rank and micro-batch of this step
+    loss_sum, sums = accumulated(state, items, objective, plan, world, scale=world.data_ranks / max(weight, 1e-9))
     loss = world.sum(loss_sum) / max(weight, 1e-9)
     norm = clipped_norm(state, plan.clip)
     reason = "no position of the step has weight" if weight == 0 else state.guard.verdict(loss, norm)
@@ -111,16 +109,58 @@ def update(state: TrainState, micro: Sequence[Item], objective: Objective, plan:
         state.scaler.update()
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
-    tokens = int(world.sum(float(sum(item.tokens for item in micro))))
+    tokens = int(world.sum(float(sum(item.tokens for item in items))))
     means = {name: world.sum(value) / max(weight, 1e-9) for name, value in sums.items()}
     return {"loss": loss, "lr": lr, "grad_norm": norm, "weight": weight, "tokens": tokens} | means | ({"skipped": reason} if reason else {})
 
 
-def backward(state: TrainState, item: Item, objective: Objective, precision: Precision, *, scale: float) -> tuple[float, Facts]:
+def accumulated(
+    state: TrainState, items: Sequence[Item], objective: Objective, plan: Plan, world: World, *, scale: float
+) -> tuple[float, Facts]:
+    """Every parameter's gradient over all of the step, times ``scale``; the loss SUM and the facts' sums come back.
+
+    Where memory runs out the step is begun again with half as many rows at once: the sum is the same, but for the order of its terms.
+    """
+    while True:
+        try:
+            torch.manual_seed(seeds.derive(state.seed, "dropout", step=state.step, rank=world.rank))
+            state.model.train()
+            loss_sum, sums = 0.0, Counter[str]()
+            for item in (part for whole in items for part in whole.split(state.rows_at_once)):
+                there = item.to(torch.device(world.device))
+                part, facts = backward(state, there, objective, plan.precision, scale=scale, attend=plan.attend)
+                loss_sum += part
+                sums.update({name: float(value) for name, value in facts.items()})
+            return loss_sum, dict(sums)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        for parameter in state.model.parameters():
+            parameter.grad = None
+        rows = min(state.rows_at_once, max(len(objective.inputs(item).tokens_BT) for item in items))
+        if rows == 1:
+            raise CheckFailed("training: memory does not hold a step of one row. Set a smaller model or a shorter model.context.")
+        state.rows_at_once = rows // 2
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether ``error`` says that memory is short, on a GPU or beside it."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def backward(
+    state: TrainState,
+    item: Item,
+    objective: Objective,
+    precision: Precision,
+    *,
+    scale: float,
+    attend: Callable[[Tensor], Attend] = packed,
+) -> tuple[float, Facts]:
     """Add one micro-batch's gradients, times ``scale``; its loss SUM and facts come back."""
     inputs = objective.inputs(item)
     with precision.autocast():
-        given = (inputs.tokens_BT, inputs.positions_BT, packed(inputs.segments_BT))
+        given = (inputs.tokens_BT, inputs.positions_BT, attend(inputs.segments_BT))
         if isinstance(state.model, Regularised):
             x_BTD, zero = state.model.regularised(*given)
             wished = item.weight * zero  # the gradient of a model's own wishes, as strong as the mean loss; the loss stays the loss

@@ -48,6 +48,12 @@ class PairItem:
         """The same on another device."""
         return PairItem(self.batch.to(device), PairLogprobs(self.reference.chosen_P.to(device), self.reference.rejected_P.to(device)))
 
+    def split(self, rows: int) -> "list[PairItem]":
+        """Parts of at most so many rows, though never less than a pair."""
+        parts = self.batch.split(rows)
+        said = zip(*(t.split(parts[0].pairs) for t in (self.reference.chosen_P, self.reference.rejected_P)), strict=True)
+        return [PairItem(part, PairLogprobs(*own)) for part, own in zip(parts, said, strict=True)]
+
     @property
     def weight(self) -> float:
         return self.batch.weight
@@ -101,13 +107,20 @@ class Rollouts:
     sampled_BT: Float[Tensor, "B T"]
     reference_BT: Float[Tensor, "B T"]
     advantages_B1: Float[Tensor, "B 1"]
-    rewards: float
-    """Sum over the rollouts."""
+    rewards_B: Float[Tensor, " B"]
+    tokens_per_answer: float
+    """Over all answers of the step: facts are divided by tokens in the loop, and a reward is per answer."""
 
     def to(self, device: torch.device) -> "Rollouts":
         """The same on another device."""
-        moved = (t.to(device) for t in (self.sampled_BT, self.reference_BT, self.advantages_B1))
-        return Rollouts(self.batch.to(device), *moved, rewards=self.rewards)
+        moved = (t.to(device) for t in (self.sampled_BT, self.reference_BT, self.advantages_B1, self.rewards_B))
+        return Rollouts(self.batch.to(device), *moved, tokens_per_answer=self.tokens_per_answer)
+
+    def split(self, rows: int) -> "list[Rollouts]":
+        """Parts of at most so many answers."""
+        own = zip(*(t.split(rows) for t in (self.sampled_BT, self.reference_BT, self.advantages_B1, self.rewards_B)), strict=True)
+        parts = zip(self.batch.split(rows), own, strict=True)
+        return [Rollouts(part, *of, tokens_per_answer=self.tokens_per_answer) for part, of in parts]
 
     @property
     def weight(self) -> float:
@@ -132,6 +145,5 @@ class Rewarded:
         weights_BT = item.batch.weights_BT
         logprobs_BT = token_logprobs(self.head(x_BTD), item.batch.targets_BT)
         losses_BT, kl_BT = grpo(logprobs_BT, item.sampled_BT, item.reference_BT, item.advantages_B1, clip=CLIP, kl=self.kl)
-        per_answer = item.weight / weights_BT.shape[0]  # facts are divided by tokens in the loop; a reward is per answer
-        facts = {"reward": item.rewards * per_answer, "kl": float((kl_BT.detach() * weights_BT).sum())}
+        facts = {"reward": float(item.rewards_B.sum()) * item.tokens_per_answer, "kl": float((kl_BT.detach() * weights_BT).sum())}
         return (losses_BT * weights_BT).sum(), facts

@@ -2,17 +2,20 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from scratchlm.core.artifact import CHECKPOINTS, Draft, files_under, write_atomically
 from scratchlm.core.config import Settings
 from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal, written_to
+from scratchlm.core.tensors import Attend
 from scratchlm.model import store
 from scratchlm.model.architectures import Model, parameters_of
 from scratchlm.optim import OptimizerConfig, adamw
@@ -21,6 +24,7 @@ from scratchlm.parallel.precision import Dtype, Precision, measured_speeds
 from scratchlm.parallel.world import World, best_device
 from scratchlm.report.tensorboard import tensorboard_view
 from scratchlm.train.checkpoint import Keeper
+from scratchlm.train.choose import ATTENTIONS, attention_times, rows_that_fit
 from scratchlm.train.loop import Items, Objective, Plan, Probe, fit
 from scratchlm.train.state import TrainState
 
@@ -42,6 +46,8 @@ class Training(Settings):
     """Save after every so many steps; None: only by minutes and on a stop."""
     checkpoint_minutes: float | None = Field(default=1.0, gt=0)
     """Save when so many minutes have passed; None: only by steps and on a stop."""
+    rows_at_once: int | None = Field(default=None, ge=1)
+    """Rows of a micro-batch; None: as many of the step's rows as memory holds."""
     seed: int = 0
 
 
@@ -53,6 +59,10 @@ class Decisions(Settings):
     threads: int
     float32_gflops: float
     bfloat16_gflops: float
+    attention: str
+    """A row of ATTENTIONS."""
+    attention_ms: dict[str, float]
+    """Of each that could be had, on some rows."""
     torch: str
 
 
@@ -64,30 +74,33 @@ class Session:
     config: Training
     world: World
     precision: Precision
+    attend: Callable[[Tensor], Attend]
     journal: Journal
 
     @classmethod
-    def open(cls, out: Draft, config: Training, journal: Journal) -> "Session":
-        """Decide (or read what was decided), and send events to this artifact's own journal and to TensorBoard too."""
+    def open(cls, out: Draft, config: Training, journal: Journal, model: Model) -> "Session":
+        """Decide (or read what was decided), and send events to this artifact's own journal and to TensorBoard too; moves the model."""
         log = journal.also(written_to(out.path / "journal.jsonl"), tensorboard_view(out.path / "tensorboard"))
         path = out.path / DECISIONS
         if path.exists():
             decisions = Decisions.model_validate_json(path.read_bytes())
         else:
-            decisions = decide(config)
+            decisions = decide(config, model, log)
             out.write_json(DECISIONS, json.loads(decisions.model_dump_json()))
             log.event("decisions", **decisions.model_dump())
-        return cls(out, config, World.start(decisions.threads, device=decisions.device), Precision(decisions.dtype, decisions.device), log)
+        world = World.start(decisions.threads, device=decisions.device)
+        model.to(world.device)
+        return cls(out, config, world, Precision(decisions.dtype, decisions.device), ATTENTIONS[decisions.attention], log)
 
     def train(self, model: Model, items: Items, objective: Objective, *, steps: int, probes: tuple[Probe, ...] = ()) -> TrainState:
         """Train ``model`` for ``steps`` steps, from its newest checkpoint if there is one."""
         config = self.config
-        model.to(self.world.device)
         state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=self.precision.scaler())
         keeper = Keeper(self.out.path / CHECKPOINTS, steps=config.checkpoint_steps, minutes=config.checkpoint_minutes)
         if not keeper.restore(state, self.journal):
+            state.rows_at_once = config.rows_at_once or rows_that_fit(model.config, config.optimizer, self.world.device)
             self.journal.event("begin", steps=steps, parameters=parameters_of(model), dtype=self.precision.dtype)
-        plan = Plan(steps, lambda step: factor(config.schedule, step, steps), self.precision, keeper, config.clip)
+        plan = Plan(steps, lambda step: factor(config.schedule, step, steps), self.precision, keeper, config.clip, self.attend)
         fit(state, items, objective, plan, probes, self.world, self.journal)
         return state
 
@@ -105,19 +118,26 @@ class Session:
         )
 
 
-def decide(config: Training) -> Decisions:
-    """Measure this machine; the dtype follows unless the recipe names one."""
+def decide(config: Training, model: Model, journal: Journal) -> Decisions:
+    """Measure this machine; dtype and attention follow unless the recipe names one."""
     threads = torch.get_num_threads()
     device = best_device() if config.device == "auto" else config.device
     if device == "cuda" and best_device() != "cuda":
         raise UsageError("device: 'cuda' is asked for, but torch finds no GPU here. Set device to auto or cpu.")
     speeds = measured_speeds(device)
+    dtype = speeds.faster if config.dtype == "auto" else config.dtype
+    World.start(threads, device=device)
+    times, reason = attention_times(model.to(device), Precision(dtype, device))
+    if reason and dtype == "bfloat16":
+        journal.event("attention", note=f"torch's own attention is taken: the compiled one cannot be had ({reason})")
     return Decisions(
         device=device,
-        dtype=speeds.faster if config.dtype == "auto" else config.dtype,
+        dtype=dtype,
         threads=threads,
         float32_gflops=round(speeds.float32, 1),
         bfloat16_gflops=round(speeds.bfloat16, 1),
+        attention=min(times, key=lambda name: times[name]),
+        attention_ms=times,
         torch=torch.__version__,
     )
 

@@ -28,6 +28,8 @@ class TrainState:
     """Steps done; also the cursor of the data."""
     tokens: int = 0
     """Positions computed so far."""
+    rows_at_once: int = 1 << 30
+    """Rows of a micro-batch at most; it falls when memory is short."""
 
     @classmethod
     def begin(cls, model: Model, optimizer: OptimizerConfig, *, seed: int, scaler: "torch.amp.GradScaler | None" = None) -> "TrainState":

@@ -16,6 +16,8 @@ from scratchlm.report.words import share
 from scratchlm.train.session import steps_for
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+ROWS_AT_ONCE = 16
+"""Of a micro-batch in this plan, where the recipe leaves it to the machine."""
 COMPUTE_OPTIMAL = 20
 """Tokens per parameter at which a budget of FLOPs gives the lowest loss: Hoffmann et al. 2022, arXiv:2203.15556."""
 EXPORTS = {"hf": (32.0, 32.0), "gguf f16": (16.0, 16.0), "gguf q8_0": (8.5, 8.5), "gguf q4_0": (4.5, 8.5)}
@@ -78,11 +80,11 @@ def parameters(model: AnyConfig) -> list[Row]:
 
 def training(config: Any) -> list[Row]:
     """How far it goes, and how much arithmetic that is."""
-    model, per_step = config.model, config.rows * config.micro_batches * config.model.context
+    model, per_step = config.model, config.rows * config.model.context
     steps = steps_for(config.tokens, per_step=per_step)
     tokens, flops, active = steps * per_step, cost.training_flops(model), cost.active_parameters(model)
     return [
-        ("tokens", f"{tokens:,}", f"{steps:,} steps of {config.micro_batches} x {config.rows} rows of {model.context:,}"),
+        ("tokens", f"{tokens:,}", f"{steps:,} steps of {config.rows} rows of {model.context:,}"),
         ("tokens per parameter", f"{tokens / active:.3g}", f"about {COMPUTE_OPTIMAL} are compute-optimal"),
         ("FLOPs per token", short(flops, "FLOP"), "6 N + 12 L H C T"),
         ("FLOPs of the run", short(flops * tokens, "FLOP"), f"{flops * tokens:.3g}"),
@@ -91,13 +93,13 @@ def training(config: Any) -> list[Row]:
 
 def memory(model: AnyConfig, config: Any) -> list[Row]:
     """What a step of a training so configured holds at once."""
-    optimizer = config.optimizer
-    parts = cost.training_bytes(model, config.rows, optimizer.kind, momentum=dict(optimizer).get("momentum", 0.0))
+    optimizer, rows = config.optimizer, config.rows_at_once or min(config.rows, ROWS_AT_ONCE)
+    parts = cost.training_bytes(model, rows, optimizer.kind, momentum=dict(optimizer).get("momentum", 0.0))
     means = {
         "weights": "float32",
         "gradients": "float32",
         "optimizer": optimizer.kind,
-        "activations": f"{config.rows} rows; bfloat16 keeps about 0.7",
+        "activations": f"{rows} of {config.rows} rows at once; bfloat16 keeps about 0.7",
         "loss": f"scores of {cost.LOSS_ROWS} positions at a time, and the head's gradients",
     }
     return [*((name, short(size, "B"), means[name]) for name, size in parts.items()), ("together", short(sum(parts.values()), "B"), "")]

@@ -1,0 +1,79 @@
+"""Builds a kernel with the C++ compiler at hand, once for each version of its text, and loads it; where that cannot be, says why."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
+SECONDS = 120
+CACHE = "SCRATCHLM_KERNELS"
+"""The environment variable that names the folder for built kernels."""
+
+
+class Unavailable(Exception):
+    """Why there is no kernel on this machine."""
+
+
+@functools.cache
+def library(name: str, needs: str) -> ctypes.CDLL:
+    """The kernel ``name`` of this room, for processors with the feature ``needs``; raises Unavailable.
+
+    The library shares OpenMP's threads with torch, which has loaded its own copy under the same name before.
+    """
+    if needs not in features():
+        raise Unavailable(f"this processor has no {needs}")
+    compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
+    if compiler is None:
+        raise Unavailable("there is no C++ compiler here (g++)")
+    source = Path(__file__).with_name(f"{name}.cpp")
+    built = folder() / f"{name}-{_key(source, compiler)}.so"
+    if not built.exists():
+        _build(compiler, source, built)
+    try:
+        return ctypes.CDLL(str(built))
+    except OSError as error:
+        raise Unavailable(f"the kernel that was built cannot be loaded ({error})") from None
+
+
+@functools.cache
+def features() -> frozenset[str]:
+    """What the processor says it can do, in Linux's words; nothing elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))
+
+
+def folder() -> Path:
+    """Where built kernels are kept."""
+    given = os.environ.get(CACHE)
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scratchlm" / "kernels"
+
+
+def _key(source: Path, compiler: str) -> str:
+    """Changes with the text, the flags, the compiler and the processor."""
+    text, age = source.read_text(encoding="utf-8"), str(os.stat(compiler).st_mtime_ns)
+    found = (text, *FLAGS, compiler, age, platform.machine(), *sorted(features()))
+    return hashlib.blake2b("\x1f".join(found).encode(), digest_size=8).hexdigest()
+
+
+def _build(compiler: str, source: Path, built: Path) -> None:
+    """Compile into a file of its own and give it its name in one step, so that two processes never see half of it."""
+    try:
+        built.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=built.parent) as scratch:
+            draft = Path(scratch) / built.name
+            subprocess.run([compiler, *FLAGS, str(source), "-o", str(draft)], check=True, capture_output=True, text=True, timeout=SECONDS)
+            draft.replace(built)
+    except subprocess.CalledProcessError as error:
+        first = next((line for line in error.stderr.splitlines() if "error" in line), "it gave no reason")
+        raise Unavailable(f"{Path(compiler).name} cannot build {source.name} ({first[:120]})") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{source.name} cannot be built ({error})") from None
