@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import models
 
 from scratchlm.core.errors import ArtifactError
 from scratchlm.tokenizer import bpe, fast, splits, store
-from scratchlm.tokenizer.bytelevel import ByteLevel
+from scratchlm.tokenizer.bytelevel import ALPHABET, ByteLevel, byte_level, spelled, with_control
 from scratchlm.tokenizer.interface import CONTROL, FILE, UNKNOWN, Ragged
 
 LAW = settings(deadline=None, derandomize=True, database=None, max_examples=100)
@@ -47,6 +48,15 @@ def made(count: int, seed: int) -> Iterator[str]:
     for _ in range(count):
         kinds = draw.choices(KINDS_OF_CHARACTER, k=draw.randint(0, 12))
         yield "".join(letter for kind in kinds for letter in draw.choices(kind, k=draw.randint(1, 6)))
+
+
+def border_shower(split: str) -> ByteLevel:
+    """A tokenizer that merges what stands before and behind a character with its first and its last byte: ids show where text was cut."""
+    around = sorted({spelled(letter.encode()) for letter in "".join(PLACES).replace("{}", "")})
+    firsts, lasts = ([spelled(bytes([byte])) for byte in bytes_] for bytes_ in (range(0xC2, 0xF5), range(0x80, 0xC0)))
+    merges = [*((one, two) for one in around for two in firsts), *((one, two) for one in lasts for two in around)]
+    ids = {piece: id for id, piece in enumerate([*ALPHABET, *map("".join, merges)])}
+    return ByteLevel(with_control(byte_level(models.BPE(ids, merges), split)), "bpe")
 
 
 def both(split: str, path: Path, texts: list[str]) -> tuple[ByteLevel, ByteLevel]:
@@ -87,12 +97,25 @@ def test_made_text_has_the_same_ids(split: str, tmp_path: Path):
 
 @every_split
 @pytest.mark.parametrize("step", [199, pytest.param(1, marks=pytest.mark.soak)])
-def test_every_character_in_every_place_has_the_same_ids(split: str, step: int, tmp_path: Path):
-    plain, quick = both(split, tmp_path, TEXTS)
+def test_every_character_in_every_place_has_the_same_ids(split: str, step: int):
+    plain = border_shower(split)
+    quick = bpe.read_fast(plain.spec())
+    assert quick is not None
     characters = [chr(code) for code in [*range(0xD800), *range(0xE000, 0x110000)][::step]]
     for place in PLACES:
-        texts = [place.format(character) for character in characters]
+        texts = [place.format(character) for character in characters if fast.cut_alike(character)]
         assert quick.encode_batch(texts).lists() == plain.encode_batch(texts).lists()
+
+
+@every_split
+def test_characters_that_the_engines_know_differently_have_the_same_ids(split: str):
+    plain = border_shower(split)
+    quick = bpe.read_fast(plain.spec())
+    assert quick is not None
+    for text in ("a\u088fb", "ok", "1\U00016ff4", "a\U00033479", "日本 🎈 a\U0001f600"):
+        assert quick.encode_batch(["ok", text]).lists() == [plain.encode("ok"), plain.encode(text)]
+    assert not fast.cut_alike("a\u088fb")
+    assert fast.cut_alike("naïve ก 日本 🎈")
 
 
 @LAW
