@@ -5,21 +5,17 @@
 // row cost less than one long one. Every product is of pairs of bfloat16, added up in float32. One thread computes a key-value head of a row
 // from end to end, so results do not depend on the number of threads.
 
-#include <immintrin.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
+#include "lanes.h"
+
 namespace {
 
-using Half = std::uint16_t;  // a bfloat16
-using Pair = std::uint32_t;  // two of them, the first one in the low half
-
 constexpr int BLOCK = 64;
-constexpr int LANES = 16;
 constexpr int ROWS = 4;  // of a product at once
 
 int rounded(int count, int unit) { return (count + unit - 1) / unit * unit; }
@@ -29,7 +25,7 @@ template <int V>
 void tile(const Pair* left, long row, long pair, const Pair* right, long right_row, int pairs, float* out, long out_row, bool add) {
     __m512 sums[ROWS][V];
     for (int m = 0; m < ROWS; m++)
-        for (int v = 0; v < V; v++) sums[m][v] = add ? _mm512_loadu_ps(out + m * out_row + v * LANES) : _mm512_setzero_ps();
+        for (int v = 0; v < V; v++) sums[m][v] = add ? read(out + m * out_row + v * LANES) : _mm512_setzero_ps();
     for (int p = 0; p < pairs; p++) {
         __m512bh columns[V];
         for (int v = 0; v < V; v++) columns[v] = (__m512bh)_mm512_loadu_si512(right + p * right_row + v * LANES);
@@ -39,7 +35,7 @@ void tile(const Pair* left, long row, long pair, const Pair* right, long right_r
         }
     }
     for (int m = 0; m < ROWS; m++)
-        for (int v = 0; v < V; v++) _mm512_storeu_ps(out + m * out_row + v * LANES, sums[m][v]);
+        for (int v = 0; v < V; v++) write(out + m * out_row + v * LANES, sums[m][v]);
 }
 
 // The same for any number of rows (a multiple of 4) and columns (a multiple of 16).
@@ -58,27 +54,11 @@ void multiply(int rows, int columns, int pairs, const Pair* left, long row, long
         }
 }
 
-// 2 to the power of x, to some 1e-7 of it: x is split into a whole part, which becomes the exponent, and the rest within half of zero.
-__m512 power_of_two(__m512 x) {
-    const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    const __m512 rest = _mm512_sub_ps(x, whole);
-    __m512 value = _mm512_set1_ps(1.5403530393e-4f);  // ln(2)^n / n!, the highest first
-    for (const float factor : {1.3333558146e-3f, 9.6181291076e-3f, 5.5504108664e-2f, 2.4022650696e-1f, 6.9314718056e-1f, 1.0f})
-        value = _mm512_fmadd_ps(value, rest, _mm512_set1_ps(factor));
-    return _mm512_scalef_ps(value, whole);
-}
-
 // Which of the 16 keys from `key` on a query may see that sees `first` to `last`.
 __mmask16 visible(int key, int first, int last) {
     const int low = std::clamp(first - key, 0, LANES), high = std::clamp(last + 1 - key, 0, LANES);
     return (__mmask16)(((1u << high) - 1) & ~((1u << low) - 1));
 }
-
-__m512 widened(const Half* from) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from)), 16));
-}
-
-void narrowed(Half* to, __m512 value) { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(value)); }
 
 __m512i paired(__m512 low, __m512 high) {
     const __m512i first = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(low));
@@ -148,10 +128,10 @@ void forward_head(const Shape& s, const int* first, Rows query, const Pair* keys
             multiply(rounded(rows, ROWS), BLOCK, C / 2, (const Pair*)queries.data(), C / 2, 1, keys + key, padded, scores, BLOCK, false);
             for (int r = 0; r < rows; r++) {
                 float* own = scores + r * BLOCK;
-                __m512 score[4], top = _mm512_set1_ps(-INFINITY);
+                __m512 score[4], top = all(-INFINITY);
                 for (int v = 0; v < 4; v++) {
                     const __mmask16 seen = visible(key + v * LANES, first[begin + r], begin + r);
-                    score[v] = _mm512_mask_mul_ps(_mm512_set1_ps(-INFINITY), seen, _mm512_loadu_ps(own + v * LANES), _mm512_set1_ps(scale));
+                    score[v] = _mm512_mask_mul_ps(all(-INFINITY), seen, read(own + v * LANES), all(scale));
                     top = _mm512_max_ps(top, score[v]);
                 }
                 const float higher = std::max(highest[r], _mm512_reduce_max_ps(top));
@@ -160,19 +140,19 @@ void forward_head(const Shape& s, const int* first, Rows query, const Pair* keys
                     continue;
                 }
                 if (higher > highest[r]) {
-                    const __m512 fewer = power_of_two(_mm512_set1_ps(highest[r] - higher));
+                    const __m512 fewer = power_of_two(all(highest[r] - higher));
                     for (int c = 0; c < C; c += LANES) {
                         float* part = mixed.data() + (long)r * C + c;
-                        _mm512_storeu_ps(part, _mm512_mul_ps(_mm512_loadu_ps(part), fewer));
+                        write(part, _mm512_mul_ps(read(part), fewer));
                     }
                     sum[r] *= _mm512_cvtss_f32(fewer);
                     highest[r] = higher;
                 }
                 __m512 total = _mm512_setzero_ps();
                 for (int v = 0; v < 4; v++) {
-                    const __m512 weight = power_of_two(_mm512_sub_ps(score[v], _mm512_set1_ps(higher)));
+                    const __m512 weight = power_of_two(_mm512_sub_ps(score[v], all(higher)));
                     total = _mm512_add_ps(total, weight);
-                    narrowed(weights + r * BLOCK + v * LANES, weight);
+                    write(weights + r * BLOCK + v * LANES, weight);
                 }
                 sum[r] += _mm512_reduce_add_ps(total);
             }
@@ -180,9 +160,9 @@ void forward_head(const Shape& s, const int* first, Rows query, const Pair* keys
             multiply(rounded(rows, ROWS), C, seen, (const Pair*)weights, BLOCK / 2, 1, values + (long)key / 2 * C, C, mixed.data(), C, true);
         }
         for (int r = 0; r < rows; r++) {
-            const __m512 whole = _mm512_set1_ps(1.0f / sum[r]);
+            const __m512 whole = all(1.0f / sum[r]);
             for (int c = 0; c < C; c += LANES)
-                narrowed(out + (long)(begin + r) * s.H * C + c, _mm512_mul_ps(_mm512_loadu_ps(mixed.data() + (long)r * C + c), whole));
+                write(out + (long)(begin + r) * s.H * C + c, _mm512_mul_ps(read(mixed.data() + (long)r * C + c), whole));
             log_sum[begin + r] = highest[r] + std::log2(sum[r]);
         }
     }
@@ -219,12 +199,12 @@ void backward_block(const Shape& s, const int* first, int begin, int key, const 
             for (int half = 0; half < 2; half++) {
                 const int r = 2 * pair + half, t = begin + r;
                 const __mmask16 seen = r < rows ? visible(key + v * LANES, first[t], t) : (__mmask16)0;
-                const __m512 score = _mm512_loadu_ps(scores + r * BLOCK + v * LANES);
-                const __m512 whole = _mm512_set1_ps(seen ? log_sum[t] : 0.0f);
-                weight[half] = _mm512_maskz_mov_ps(seen, power_of_two(_mm512_fmsub_ps(score, _mm512_set1_ps(scale), whole)));
-                const __m512 apart = _mm512_sub_ps(_mm512_loadu_ps(slopes + r * BLOCK + v * LANES), _mm512_set1_ps(back.means[t]));
-                slope[half] = _mm512_mul_ps(_mm512_mul_ps(weight[half], apart), _mm512_set1_ps(steepness));
-                narrowed(score_slopes + r * BLOCK + v * LANES, slope[half]);
+                const __m512 score = read(scores + r * BLOCK + v * LANES);
+                const __m512 whole = all(seen ? log_sum[t] : 0.0f);
+                weight[half] = _mm512_maskz_mov_ps(seen, power_of_two(_mm512_fmsub_ps(score, all(scale), whole)));
+                const __m512 apart = _mm512_sub_ps(read(slopes + r * BLOCK + v * LANES), all(back.means[t]));
+                slope[half] = _mm512_mul_ps(_mm512_mul_ps(weight[half], apart), all(steepness));
+                write(score_slopes + r * BLOCK + v * LANES, slope[half]);
             }
             _mm512_storeu_si512(weight_pairs + pair * BLOCK + v * LANES, paired(weight[0], weight[1]));
             _mm512_storeu_si512(slope_pairs + pair * BLOCK + v * LANES, paired(slope[0], slope[1]));
@@ -239,7 +219,7 @@ void backward_block(const Shape& s, const int* first, int begin, int key, const 
 
 void written(const float* rows, int T, int C, Half* to, long step) {
     for (int t = 0; t < T; t++)
-        for (int c = 0; c < C; c += LANES) narrowed(to + t * step + c, _mm512_loadu_ps(rows + (long)t * C + c));
+        for (int c = 0; c < C; c += LANES) write(to + t * step + c, read(rows + (long)t * C + c));
 }
 
 }  // namespace
@@ -299,7 +279,7 @@ void attention_backward(int B, int T, int H, int G, int C, Half* query, long que
             by_position(back.slopes.data(), padded, C, back.slopes_by_position.data());
             for (int t = 0; t < T; t++) {
                 __m512 sum = _mm512_setzero_ps();
-                for (int c = 0; c < C; c += LANES) sum = _mm512_fmadd_ps(widened(mixed + (long)t * H * C + c), widened(above + (long)t * H * C + c), sum);
+                for (int c = 0; c < C; c += LANES) sum = _mm512_fmadd_ps(read(mixed + (long)t * H * C + c), read(above + (long)t * H * C + c), sum);
                 back.means[t] = _mm512_reduce_add_ps(sum);
             }
             std::fill(back.query_slopes.begin(), back.query_slopes.end(), 0.0f);

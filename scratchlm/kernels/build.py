@@ -59,8 +59,9 @@ def folder() -> Path:
 
 def _key(source: Path, compiler: str) -> str:
     """Changes with the text, the flags, the compiler and the processor."""
-    text, age = source.read_text(encoding="utf-8"), str(os.stat(compiler).st_mtime_ns)
-    found = (text, *FLAGS, compiler, age, platform.machine(), *sorted(features()))
+    text = (file.read_text(encoding="utf-8") for file in (source, *sorted(source.parent.glob("*.h"))))
+    age = str(os.stat(compiler).st_mtime_ns)
+    found = (*text, *FLAGS, compiler, age, platform.machine(), *sorted(features()))
     return hashlib.blake2b("\x1f".join(found).encode(), digest_size=8).hexdigest()
 
 

@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from scratchlm.kernels import pointwise
+
 Head = Callable[[Tensor], Tensor]
 """``LanguageModel.logits``: x_ND -> logits_NV."""
 
@@ -70,7 +72,8 @@ class _Chunked(torch.autograd.Function):
             with torch.enable_grad():
                 x = x_ND[part].detach().requires_grad_()
                 logits_NV = head(x)
-            loss, slope_NV = _loss_and_slope(logits_NV.detach(), targets_N[part], weights_N[part])
+            given = (logits_NV.detach(), targets_N[part], weights_N[part])
+            loss, slope_NV = pointwise.loss_and_slope(*given) or _loss_and_slope(*given)
             x_grad_ND[part], *grads = torch.autograd.grad(logits_NV, [x, *parameters], slope_NV.to(logits_NV.dtype))
             for total_grad, grad in zip(sums, grads, strict=True):
                 total_grad += grad

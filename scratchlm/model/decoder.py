@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from scratchlm.core.config import Settings
 from scratchlm.core.tensors import Attend
+from scratchlm.kernels.pointwise import RMSNorm, gated
 from scratchlm.model.rotary import Rotation, Scaling, rotation
 
 SHARDING = {
@@ -99,23 +100,18 @@ class Attention(nn.Module):
         self.key = nn.Linear(width, kv_heads * head_dim, bias=bias)
         self.value = nn.Linear(width, kv_heads * head_dim, bias=bias)
         self.output = nn.Linear(heads * head_dim, width, bias=False)
-        self.query_norm = None if qk_norm_eps is None else nn.RMSNorm(head_dim, eps=qk_norm_eps)
-        self.key_norm = None if qk_norm_eps is None else nn.RMSNorm(head_dim, eps=qk_norm_eps)
+        self.query_norm = None if qk_norm_eps is None else RMSNorm(head_dim, eps=qk_norm_eps)
+        self.key_norm = None if qk_norm_eps is None else RMSNorm(head_dim, eps=qk_norm_eps)
 
     def forward(self, x_BTD: Float[Tensor, "B T D"], layer: int, rotate: Rotation, attend: Attend) -> Float[Tensor, "B T D"]:
         B, T, _ = x_BTD.shape
-        # Angles and the norms' gains are float32, and torch fuses a norm only where input and gain are of one dtype.
-        q_BTHC = self._heads(self.query(x_BTD).float(), self.query_norm)
-        k_BTGC = self._heads(self.key(x_BTD).float(), self.key_norm)
-        v_BTGC = self._heads(self.value(x_BTD))
-        mixed_BTHC = attend(layer, rotate(q_BTHC).to(v_BTGC.dtype), rotate(k_BTGC).to(v_BTGC.dtype), v_BTGC, self.window)
+        q_BTHC = rotate(self._heads(self.query(x_BTD)), self.query_norm)
+        k_BTGC = rotate(self._heads(self.key(x_BTD)), self.key_norm)
+        mixed_BTHC = attend(layer, q_BTHC, k_BTGC, self._heads(self.value(x_BTD)), self.window)
         return self.output(mixed_BTHC.reshape(B, T, -1))
 
-    def _heads(self, made_BTHC: Float[Tensor, "B T HC"], norm: nn.RMSNorm | None = None) -> Float[Tensor, "B T H C"]:
-        """Cut into heads; a norm spans as many channels as it has gains, those of one head or those of all."""
-        if norm is not None:
-            made_BTHC = norm(made_BTHC.unflatten(-1, (-1, *norm.normalized_shape))).flatten(-2)
-        return made_BTHC.unflatten(-1, (-1, self.head_dim))
+    def _heads(self, made_BTD: Float[Tensor, "B T HC"]) -> Float[Tensor, "B T H C"]:
+        return made_BTD.unflatten(-1, (-1, self.head_dim))
 
 
 class FeedForward(nn.Module):
@@ -128,7 +124,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x_BTD: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
-        return self.down(F.silu(self.gate(x_BTD)) * self.up(x_BTD))
+        return self.down(gated(self.gate(x_BTD), self.up(x_BTD)))
 
 
 class Block(nn.Module):
@@ -136,9 +132,9 @@ class Block(nn.Module):
 
     def __init__(self, attention: Attention, feed: FeedForward, *, width: int, norm_eps: float, dropout: float) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(width, eps=norm_eps)
+        self.attention_norm = RMSNorm(width, eps=norm_eps)
         self.attention = attention
-        self.feed_norm = nn.RMSNorm(width, eps=norm_eps)
+        self.feed_norm = RMSNorm(width, eps=norm_eps)
         self.feed = feed
         self.dropout = nn.Dropout(dropout)
 
@@ -157,7 +153,7 @@ class Decoder(nn.Module):
         self.rotation_of = partial(rotation, channels=shape.head_dim, theta=shape.rope_theta, scaling=shape.rope_scaling)
         self.embedding = nn.Embedding(shape.vocab, shape.width)
         self.layers = nn.ModuleList(blocks)
-        self.norm = nn.RMSNorm(shape.width, eps=shape.norm_eps)
+        self.norm = RMSNorm(shape.width, eps=shape.norm_eps)
         self.dropout = nn.Dropout(shape.dropout)
         self.head = None if shape.tied else nn.Linear(shape.width, shape.vocab, bias=False)
 

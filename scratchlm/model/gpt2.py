@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from scratchlm.core.config import Settings
 from scratchlm.core.tensors import Attend
+from scratchlm.kernels.pointwise import LayerNorm
 from scratchlm.model.minillm import Block
 
 SHARDING = {
@@ -83,7 +84,7 @@ class Model(nn.Module):
         self.position_embedding = nn.Embedding(config.context, config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(_block(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.norm = LayerNorm(config.width, eps=config.norm_eps)
         self.head = None if config.tied else nn.Linear(config.width, config.vocab, bias=False)
 
     def features(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:

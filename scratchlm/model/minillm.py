@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from scratchlm.core.config import Settings
 from scratchlm.core.tensors import Attend
+from scratchlm.kernels.pointwise import LayerNorm
 
 SHARDING = {
     "layers.*.qkv": "columns",
@@ -68,10 +69,10 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.gelu = heads, gelu
-        self.attention_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.attention_norm = LayerNorm(width, eps=norm_eps)
         self.qkv = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
-        self.feed_norm = nn.LayerNorm(width, eps=norm_eps)
+        self.feed_norm = LayerNorm(width, eps=norm_eps)
         self.up = nn.Linear(width, hidden)
         self.down = nn.Linear(hidden, width)
         self.dropout = nn.Dropout(dropout)
@@ -97,7 +98,7 @@ class Model(nn.Module):
         self.layers = nn.ModuleList(
             Block(config.width, heads=config.heads, dropout=config.dropout, hidden=4 * config.width) for _ in range(config.layers)
         )
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.vocab, bias=False)
 
     def features(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from scratchlm.core.tensors import Attend
+from scratchlm.kernels.pointwise import RMSNorm
 from scratchlm.model import decoder
 from scratchlm.model.balance import Route, balanced
 from scratchlm.model.decoder import Attention, Decoder, FeedForward, Shape
@@ -90,9 +91,9 @@ class Block(nn.Module):
 
     def __init__(self, attention: Attention, feed: Experts, *, width: int, norm_eps: float, dropout: float) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(width, eps=norm_eps)
+        self.attention_norm = RMSNorm(width, eps=norm_eps)
         self.attention = attention
-        self.feed_norm = nn.RMSNorm(width, eps=norm_eps)
+        self.feed_norm = RMSNorm(width, eps=norm_eps)
         self.feed = feed
         self.dropout = nn.Dropout(dropout)
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from scratchlm.core.tensors import Attend
+from scratchlm.kernels.pointwise import RMSNorm
 from scratchlm.model import decoder
 from scratchlm.model.decoder import Decoder, FeedForward, Shape
 from scratchlm.model.rotary import Rotation
@@ -46,8 +47,19 @@ class Attention(decoder.Attention):
 
     def __init__(self, width: int, *, heads: int, kv_heads: int, head_dim: int, norm_eps: float) -> None:
         super().__init__(width, heads=heads, kv_heads=kv_heads, head_dim=head_dim, window=None)
-        self.query_norm = nn.RMSNorm(heads * head_dim, eps=norm_eps)
-        self.key_norm = nn.RMSNorm(kv_heads * head_dim, eps=norm_eps)
+        self.query_norm = RMSNorm(heads * head_dim, eps=norm_eps)
+        self.key_norm = RMSNorm(kv_heads * head_dim, eps=norm_eps)
+
+    def forward(self, x_BTD: Float[Tensor, "B T D"], layer: int, rotate: Rotation, attend: Attend) -> Float[Tensor, "B T D"]:
+        assert self.query_norm is not None
+        assert self.key_norm is not None
+        v_BTGC = self._heads(self.value(x_BTD))
+        # Products may come in half precision; the norms' gains are float32.
+        q_BTHC, k_BTGC = (
+            rotate(self._heads(norm(made(x_BTD).float()))).to(v_BTGC.dtype)
+            for made, norm in ((self.query, self.query_norm), (self.key, self.key_norm))
+        )
+        return self.output(attend(layer, q_BTHC, k_BTGC, v_BTGC, None).flatten(-2))
 
 
 class Block(nn.Module):
@@ -56,13 +68,12 @@ class Block(nn.Module):
     def __init__(self, attention: Attention, feed: FeedForward, *, width: int, norm_eps: float, dropout: float) -> None:
         super().__init__()
         self.attention = attention
-        self.attention_norm = nn.RMSNorm(width, eps=norm_eps)
+        self.attention_norm = RMSNorm(width, eps=norm_eps)
         self.feed = feed
-        self.feed_norm = nn.RMSNorm(width, eps=norm_eps)
+        self.feed_norm = RMSNorm(width, eps=norm_eps)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BTD: Float[Tensor, "B T D"], layer: int, rotate: Rotation, attend: Attend) -> Float[Tensor, "B T D"]:
-        # Products may come in half precision; the norms' gains are float32: see ``decoder.Attention``.
         x_BTD = x_BTD + self.dropout(self.attention_norm(self.attention(x_BTD, layer, rotate, attend).float()))
         return x_BTD + self.dropout(self.feed_norm(self.feed(x_BTD).float()))
 

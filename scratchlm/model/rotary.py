@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from scratchlm.core.config import Settings
+from scratchlm.kernels.pointwise import LayerNorm, RMSNorm, turned
 
 
 class Linear(Settings):
@@ -73,10 +74,9 @@ class Rotation:
     cos_BT1C: Float[Tensor, "B T 1 C"]
     sin_BT1C: Float[Tensor, "B T 1 C"]
 
-    def __call__(self, x_BTHC: Float[Tensor, "B T H C"]) -> Float[Tensor, "B T H C"]:
-        """``x`` turned by its position's angles, in the dtype of ``x``."""
-        swapped_BTHC = torch.roll(x_BTHC, x_BTHC.shape[-1] // 2, dims=-1)
-        return x_BTHC * self.cos_BT1C + swapped_BTHC * self.sin_BT1C
+    def __call__(self, x_BTHC: Float[Tensor, "B T H C"], norm: RMSNorm | LayerNorm | None = None) -> Float[Tensor, "B T H C"]:
+        """``x``, each head normalised first if there is a norm, turned by its position's angles; in the dtype of ``x``."""
+        return turned(x_BTHC, self.cos_BT1C, self.sin_BT1C, norm)
 
 
 def rotation(

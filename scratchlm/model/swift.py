@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from scratchlm.core.config import Settings
 from scratchlm.core.tensors import Attend
+from scratchlm.kernels.pointwise import LayerNorm, layer_norm, squared
 from scratchlm.model.rotary import Rotation, rotation
 
 SHARDING = {
@@ -51,7 +52,7 @@ class Config(Settings):
 
 def normalised(x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
     """Each vector with root mean square one; no gain. Layer norm and RMS norm differ little here, and torch fuses the former on CPU."""
-    return F.layer_norm(x, x.shape[-1:])
+    return layer_norm(x)
 
 
 def hashed_pairs(tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"], rows: int) -> Int[Tensor, "B T"]:
@@ -71,6 +72,7 @@ class Block(nn.Module):
         self.head_dim = head_dim
         self.mix = nn.Parameter(torch.empty(2))
         self.value_mix = nn.Parameter(torch.empty(1)) if with_values else None
+        self.head_norm = LayerNorm(head_dim, elementwise_affine=False)
         self.query = nn.Linear(width, heads * head_dim, bias=False)
         self.key = nn.Linear(width, heads * head_dim, bias=False)
         self.value = nn.Linear(width, heads * head_dim, bias=False)
@@ -94,9 +96,9 @@ class Block(nn.Module):
         q_BTHC, k_BTHC, v_BTHC = (part(seen_BTD).view(B, T, -1, self.head_dim) for part in (self.query, self.key, self.value))
         if self.value_mix is not None:
             v_BTHC = v_BTHC + (self.value_mix * values_BTHC).to(v_BTHC.dtype).view_as(v_BTHC)
-        q_BTHC, k_BTHC = (rotate(normalised(t)).to(v_BTHC.dtype) for t in (q_BTHC, k_BTHC))
+        q_BTHC, k_BTHC = (rotate(t, self.head_norm) for t in (q_BTHC, k_BTHC))
         x_BTD = x_BTD + self.dropout(self.output(attend(layer, q_BTHC, k_BTHC, v_BTHC, None).reshape(B, T, -1)))
-        return x_BTD + self.dropout(self.down(F.relu(self.up(normalised(x_BTD))).square()))
+        return x_BTD + self.dropout(self.down(squared(self.up(normalised(x_BTD)))))
 
 
 class Model(nn.Module):

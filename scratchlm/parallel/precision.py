@@ -4,11 +4,14 @@ Mixed precision: Micikevicius et al. 2018, arXiv:1710.03740.
 """
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+
+from scratchlm.kernels import pointwise
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 TORCH: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -22,10 +25,14 @@ class Precision:
 
     dtype: Dtype
     device: str = "cpu"
+    kernels: bool = False
+    """Whether what stands between products is computed by our own kernels."""
 
-    def autocast(self) -> AbstractContextManager:
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """A context in which matrix products run in ``dtype``."""
-        return torch.autocast(self.device, dtype=TORCH[self.dtype], enabled=self.dtype != "float32")
+        with torch.autocast(self.device, dtype=TORCH[self.dtype], enabled=self.dtype != "float32"), pointwise.chosen(self.kernels):
+            yield
 
     def scaler(self) -> "torch.amp.GradScaler | None":
         """A loss scaler where small gradients would vanish: float16 only."""

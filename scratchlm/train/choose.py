@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from scratchlm.core.tensors import Attend
 from scratchlm.kernels import attention as kernel
+from scratchlm.kernels import pointwise
 from scratchlm.kernels.build import Unavailable
 from scratchlm.model import attention as plain
 from scratchlm.model import cost
@@ -17,54 +19,59 @@ from scratchlm.model.architectures import AnyConfig, Model
 from scratchlm.optim import OptimizerConfig
 from scratchlm.parallel.precision import Precision
 
-ATTENTIONS: dict[str, Callable[[Tensor], Attend]] = {"torch": plain.packed, "kernel": kernel.packed}
-"""Given the segments of packed rows, how their positions see each other."""
-POSITIONS = 4096
-"""Of the rows on which attention is tried."""
-ROUNDS = 3
+
+@dataclass(frozen=True)
+class Way:
+    """How a model is computed; all ways give the same up to rounding."""
+
+    attention: Callable[[Tensor], Attend]
+    """Given the segments of packed rows, how their positions see each other."""
+    kernels: bool
+    """Whether kernels compute what stands between matrix products."""
+
+
+WAYS = {"torch": Way(plain.packed, kernels=False), "kernels": Way(kernel.packed, kernels=True)}
+POSITIONS = 1024
+"""Of the rows on which ways are tried."""
+ROUNDS = 2
 SHARE = 0.8
 """Of the free memory that a step may take by its formula."""
 MOST_ROWS = 4096
 
 
-def attention_times(model: Model, precision: Precision) -> tuple[dict[str, float], str | None]:
-    """Milliseconds of each attention that can be had, there and back, for the heads of ``model``; and why one cannot be had."""
-    q_BTHC, k_BTGC = heads_of(model, precision)
-    found = {"torch": _milliseconds(ATTENTIONS["torch"], q_BTHC, k_BTGC)}
-    if reason := unfit(q_BTHC):
-        return found, reason
-    return found | {"kernel": _milliseconds(ATTENTIONS["kernel"], q_BTHC, k_BTGC)}, None
+def times(model: Model, precision: Precision) -> tuple[dict[str, float], str | None]:
+    """Milliseconds of each way that can be had, forth and back through ``model``; and why one cannot be had."""
+    reason = unfit(model, precision)
+    tried = ("torch",) if reason else WAYS
+    return {name: _milliseconds(model, precision, WAYS[name]) for name in tried}, reason
 
 
-def unfit(q_BTHC: Tensor) -> str | None:
-    """Why the compiled attention cannot compute these heads; None where it can."""
-    if q_BTHC.device.type != "cpu" or q_BTHC.dtype != torch.bfloat16:
-        return f"{q_BTHC.dtype} on {q_BTHC.device.type} is none of its: it computes bfloat16 on the CPU"
-    if q_BTHC.shape[3] % kernel.LANES:
-        return f"{q_BTHC.shape[3]} channels of a head are no multiple of {kernel.LANES}"
+def unfit(model: Model, precision: Precision) -> str | None:
+    """Why kernels cannot compute ``model``; None where they can."""
+    if precision.device != "cpu" or precision.dtype != "bfloat16":
+        return f"they compute bfloat16 on the CPU, not {precision.dtype} on {precision.device}"
+    if (channels := channels_of(model)) % kernel.LANES:
+        return f"{channels} channels of a head are no multiple of {kernel.LANES}"
     try:
         kernel.library()
+        pointwise.library()
     except Unavailable as reason:
         return str(reason)
     return None
 
 
-def heads_of(model: Model, precision: Precision) -> tuple[Tensor, Tensor]:
-    """Queries and keys as the first layer of ``model`` would give them, of rows as long as its context, filled with noise."""
-    device = next(model.parameters()).device
-    seen: list[tuple[Tensor, Tensor]] = []
+def channels_of(model: Model) -> int:
+    """Of a head."""
+    seen: list[int] = []
 
-    def attend(_layer: int, q_BTHC: Tensor, k_BTGC: Tensor, v_BTGC: Tensor, _window: int | None) -> Tensor:
-        seen.append((q_BTHC, k_BTGC))
+    def attend(_layer: int, q_BTHC: Tensor, _k_BTGC: Tensor, _v_BTGC: Tensor, _window: int | None) -> Tensor:
+        seen.append(q_BTHC.shape[3])
         return q_BTHC
 
-    one = torch.zeros(1, 1, dtype=torch.long, device=device)
-    with torch.no_grad(), precision.autocast():
+    one = torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)
+    with torch.no_grad():
         model.features(one, one, attend)
-    T = model.config.context
-    shape = (max(1, POSITIONS // T), T)
-    q, k = (torch.randn(*shape, *part.shape[2:], device=device, dtype=part.dtype) for part in seen[0])
-    return q.requires_grad_(), k.requires_grad_()
+    return seen[0]
 
 
 def rows_that_fit(config: AnyConfig, optimizer: OptimizerConfig, device: str) -> int:
@@ -91,13 +98,19 @@ def _momentum(optimizer: OptimizerConfig) -> float:
     return float(dict(optimizer).get("momentum", 0.0))
 
 
-def _milliseconds(attention: Callable[[Tensor], Attend], q_BTHC: Tensor, k_BTGC: Tensor) -> float:
-    """The best of some rounds; keys are their own values."""
-    attend = attention(torch.zeros(q_BTHC.shape[:2], dtype=torch.long, device=q_BTHC.device))
-    best = float("inf")
-    for _ in range(ROUNDS + 1):  # the first one warms up
+def _milliseconds(model: Model, precision: Precision, way: Way) -> float:
+    """The best of some rounds after a first one, on rows as long as the context."""
+    device, T = next(model.parameters()).device, model.config.context
+    tokens_BT = torch.arange(max(1, POSITIONS // T) * T, device=device).view(-1, T) % model.config.vocab
+    positions_BT, segments_BT = torch.arange(T, device=device).expand_as(tokens_BT), torch.zeros_like(tokens_BT)
+    best = math.inf
+    for _ in range(1 + ROUNDS):
         started = time.perf_counter()
-        grads = torch.autograd.grad(attend(0, q_BTHC, k_BTGC, k_BTGC, None).float().sum(), [q_BTHC, k_BTGC])
-        float(grads[0].flatten()[0])  # reading a number waits for the device
+        with replace(precision, kernels=way.kernels).autocast():
+            x_BTD = model.features(tokens_BT, positions_BT, way.attention(segments_BT))
+        x_BTD.float().sum().backward()
+        float(next(p.grad for p in model.parameters() if p.grad is not None).flatten()[0])  # reading a number waits for the device
         best = min(best, time.perf_counter() - started)
+        for parameter in model.parameters():
+            parameter.grad = None
     return round(best * 1e3, 3)

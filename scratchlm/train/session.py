@@ -24,7 +24,7 @@ from scratchlm.parallel.precision import Dtype, Precision, measured_speeds
 from scratchlm.parallel.world import World, best_device
 from scratchlm.report.tensorboard import tensorboard_view
 from scratchlm.train.checkpoint import Keeper
-from scratchlm.train.choose import ATTENTIONS, attention_times, rows_that_fit
+from scratchlm.train.choose import WAYS, rows_that_fit, times
 from scratchlm.train.loop import Items, Objective, Plan, Probe, fit
 from scratchlm.train.state import TrainState
 
@@ -59,9 +59,9 @@ class Decisions(Settings):
     threads: int
     float32_gflops: float
     bfloat16_gflops: float
-    attention: str
-    """A row of ATTENTIONS."""
-    attention_ms: dict[str, float]
+    way: str
+    """A row of WAYS."""
+    way_ms: dict[str, float]
     """Of each that could be had, on some rows."""
     torch: str
 
@@ -88,9 +88,9 @@ class Session:
             decisions = decide(config, model, log)
             out.write_json(DECISIONS, json.loads(decisions.model_dump_json()))
             log.event("decisions", **decisions.model_dump())
-        world = World.start(decisions.threads, device=decisions.device)
+        world, way = World.start(decisions.threads, device=decisions.device), WAYS[decisions.way]
         model.to(world.device)
-        return cls(out, config, world, Precision(decisions.dtype, decisions.device), ATTENTIONS[decisions.attention], log)
+        return cls(out, config, world, Precision(decisions.dtype, decisions.device, way.kernels), way.attention, log)
 
     def train(self, model: Model, items: Items, objective: Objective, *, steps: int, probes: tuple[Probe, ...] = ()) -> TrainState:
         """Train ``model`` for ``steps`` steps, from its newest checkpoint if there is one."""
@@ -119,7 +119,7 @@ class Session:
 
 
 def decide(config: Training, model: Model, journal: Journal) -> Decisions:
-    """Measure this machine; dtype and attention follow unless the recipe names one."""
+    """Measure this machine; dtype and way follow unless the recipe names a dtype."""
     threads = torch.get_num_threads()
     device = best_device() if config.device == "auto" else config.device
     if device == "cuda" and best_device() != "cuda":
@@ -127,17 +127,17 @@ def decide(config: Training, model: Model, journal: Journal) -> Decisions:
     speeds = measured_speeds(device)
     dtype = speeds.faster if config.dtype == "auto" else config.dtype
     World.start(threads, device=device)
-    times, reason = attention_times(model.to(device), Precision(dtype, device))
-    if reason and dtype == "bfloat16":
-        journal.event("attention", note=f"torch's own attention is taken: the compiled one cannot be had ({reason})")
+    found, reason = times(model.to(device), Precision(dtype, device))
+    if reason and dtype == "bfloat16" and device == "cpu":
+        journal.event("way", note=f"torch's own operations are taken: there are no kernels for this ({reason})")
     return Decisions(
         device=device,
         dtype=dtype,
         threads=threads,
         float32_gflops=round(speeds.float32, 1),
         bfloat16_gflops=round(speeds.bfloat16, 1),
-        attention=min(times, key=lambda name: times[name]),
-        attention_ms=times,
+        way=min(found, key=lambda name: found[name]),
+        way_ms=found,
         torch=torch.__version__,
     )
 
