@@ -4,6 +4,7 @@ A row of a table is a choice on the command line and a line of the reference: it
 """
 
 import ast
+import importlib
 import inspect
 import itertools
 import json
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -27,13 +28,45 @@ from scratchlm.recipes import RECIPES, store
 from scratchlm.rules.filters import RULES
 from scratchlm.rules.profiles import WEB
 from scratchlm.stages import STAGES
-from scratchlm.stages import corpus as corpus_stage
 from scratchlm.tokenizer.store import TOKENIZERS
 from scratchlm.verbs import ADOPT, DEFAULTS, FIELDS, OPTIONS, VERBS, VIEWS, options_of
 
 PAGE = Path(__file__).parent / "guide" / "reference.md"
 MOST_SHOWN = 5
 """Items of a list that are shown."""
+USUAL = {
+    "seed": "Of everything random in this stage; the recipe's unless it is set by itself.",
+    "vocab": "Rows of the embedding.",
+    "context": "Positions that are read at once.",
+    "layers": "Blocks, one behind the other.",
+    "width": "Channels of the stream between blocks.",
+    "heads": "Query heads of each layer.",
+    "kv_heads": "Key-value heads, each shared by as many query heads.",
+    "head_dim": "Channels of a head.",
+    "rope_theta": "Base of the rotary angles: the larger, the slower the slowest turns.",
+    "norm_eps": "Added to mean squares, so that nothing is divided by zero.",
+    "dropout": "Share of activations that are set to zero in training.",
+    "factor": "How many times as long the texts may be.",
+    "original_context": "Positions that the model learned from.",
+    "experts": "Feed-forwards in each block.",
+    "experts_per_token": "Of them, those that a position is answered by.",
+    "lr": "Peak step size.",
+    "embedding_lr": "Peak step size of embeddings.",
+    "head_lr": "Peak step size of the head.",
+    "beta1": "Of the running mean of gradients.",
+    "beta2": "Of the running mean of their squares.",
+    "eps": "Added to root mean squares, so that nothing is divided by zero.",
+    "momentum": "Of the running mean of gradients.",
+    "weight_decay": "On matrices only, times the step size.",
+    "floor": "Factor that is left at the end.",
+    "steps": "Updates of the model.",
+    "validation_steps": "Steps between two measurements.",
+    "sample_steps": "Steps between two samples.",
+    "epochs": "How often each pair is seen.",
+    "pairs_per_step": "Pairs of answers in a step.",
+    "max_tokens": "Of an answer at most.",
+}
+"""What a field is called everywhere in the field, for those whose name says nearly all."""
 HEAD = """<!-- made by docs/tables.py: change the docstring of the row instead -->
 
 # Reference
@@ -163,20 +196,29 @@ def sizes() -> Iterator[str]:
 
 
 def settings() -> Iterator[str]:
-    """Every setting of the corpus, each group of them as a table of its own."""
-    yield "## Settings of the corpus\n"
-    yield "Changed with `--set corpus.NAME=VALUE`; the value is JSON, or text when it is not JSON, and `null` is None."
-    yield "A group that is `null` is given whole, and so is a list: `[…]` stands for each of a list, `{…}` for each value of a mapping.\n"
-    groups: list[tuple[str, type[BaseModel]]] = [("corpus", corpus_stage.Config)]
+    """Every setting of every stage, each group of them as a table of its own; one that several stages have is told once."""
+    yield "## Settings\n"
+    yield "Changed with `--set STAGE.NAME=VALUE`; the value is JSON, or text when it is not JSON, and `null` is None."
+    yield "A group that is `null` is given whole, and so is a list: `[…]` stands for each of a list, `{…}` for each value of a mapping."
+    yield "Defaults are those of the stage; recipes have numbers of their own, which `recipe.json` in the folder of a run lists.\n"
+    groups: list[tuple[str, type[BaseModel]]] = [(verb, importlib.import_module(f"scratchlm.stages.{verb}").Config) for verb in STAGES]
+    told_at: dict[type[BaseModel], str] = {}
     while groups:
         place, kind = groups.pop(0)
-        if place != "corpus":
-            yield f"### {code(place)}\n\n{kind.__doc__}\n"
-        told = meanings(kind)
+        told_at[kind] = place
+        yield f"### {code(place)}\n\n{first(kind.__doc__)}\n"
         inner = {name: under(f"{place}.{name}", field.annotation) for name, field in kind.model_fields.items()}
-        groups[:0] = [group for found in inner.values() for group in found]
+        new = {each: found for found in inner.values() for found, each in found if each not in told_at}
+        told_at |= new
+        groups[:0] = [(where, each) for each, where in new.items()]
+        told = meanings(kind)
         rows = (
-            (code(name), preset(field), meaning(told.get(name, ""), inner[name]) + choices(field.annotation))
+            (
+                code(name),
+                preset(field),
+                meaning(told.get(name, USUAL.get(name, "")), [(told_at[each], each) for _, each in inner[name]])
+                + choices(field.annotation),
+            )
             for name, field in kind.model_fields.items()
         )
         yield table(("setting", "default", "meaning"), rows)
@@ -184,8 +226,9 @@ def settings() -> Iterator[str]:
 
 def meaning(told: str, inner: Sequence[tuple[str, type[BaseModel]]]) -> str:
     """What is said of a field, and where its own fields are."""
-    said = told or " ".join(str(kind.__doc__) for _, kind in inner)
-    return " ".join([said.replace("<", "&lt;"), *(f"Fields: {code(place)} below." for place, _ in inner)])
+    said = told or (str(inner[0][1].__doc__).partition("\n")[0] if len(inner) == 1 else "")
+    fields = f"Fields: {', '.join(code(place) for place, _ in inner)}." if inner else ""
+    return " ".join(part for part in (said.replace("<", "&lt;"), fields) if part)
 
 
 def choices(annotation: Any) -> str:
@@ -208,12 +251,20 @@ def meanings(kind: type[BaseModel]) -> Mapping[str, str]:
 
 
 def under(place: str, annotation: Any) -> list[tuple[str, type[BaseModel]]]:
-    """The models that may stand at a place, or in a list or mapping there."""
+    """The models that may stand at a place, or in a list or mapping there; where several may, each with its kind."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [(place, annotation)]
     origin = get_origin(annotation)
-    inside = {tuple: "[…]", dict: "{…}", UnionType: ""}
-    return [found for each in get_args(annotation) for found in under(place + inside[origin], each)] if origin in inside else []
+    if origin is Annotated:
+        return under(place, get_args(annotation)[0])
+    inside = {tuple: "[…]", dict: "{…}", UnionType: "", Union: ""}
+    found = [each for part in get_args(annotation) for each in under(place + inside[origin], part)] if origin in inside else []
+    many = origin in (UnionType, Union) and len(found) > 1
+    return (
+        [(where if " = " in where.rpartition(".")[2] else f"{where} = {kind.model_fields['kind'].default}", kind) for where, kind in found]
+        if many
+        else found
+    )
 
 
 def preset(field: FieldInfo) -> str:

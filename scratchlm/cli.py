@@ -187,6 +187,8 @@ def _asked(values: Values) -> tuple[Any, Path]:
 
     name, folder, data = values["recipe"], Path(values["recipe"]), values.get("data")
     stored = store.stored_in(folder) if folder.is_dir() else None  # the folder of a run stands for its recipe
+    if not stored:
+        store.refuse_folder(name)
     remote = data is not None and "://" in data
     if data is not None and not remote and not Path(data).exists():
         raise UsageError(f"--data {data}: there is no such folder. Give one that holds text.")

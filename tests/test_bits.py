@@ -104,7 +104,7 @@ def test_padding_and_progress_change_nothing(tmp_path: Path, monkeypatch: pytest
     found, model = windows(tmp_path), tiny("minillm").train()
     before = bits_of_documents(model, found, FLOAT32, pad=0)
     told: list[tuple[int, int]] = []
-    monkeypatch.setattr(bits, "ROWS", 3)
+    monkeypatch.setattr(bits, "POSITIONS", 3 * CONTEXT)
     after = bits_of_documents(model, found, FLOAT32, pad=5, progress=lambda done, total: told.append((done, total)))
     assert after == pytest.approx(before, rel=1e-5)
     assert told[-1][0] == told[-1][1]

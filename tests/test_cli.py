@@ -229,6 +229,15 @@ def test_an_artifact_from_elsewhere_is_taken_instead_of_built(folder: Path, caps
     assert (folder / "second" / "sft").exists()
 
 
+def test_what_comes_next_takes_from_the_same_place(folder: Path, capsys):
+    scratchlm(capsys, "corpus", "mine:tiny", "--home", "first")
+    _, out, _ = scratchlm(capsys, "vocab", "mine:tiny", "--home", "second", "--from", "corpus=first/corpus")
+    assert out.rstrip().endswith("next    scratchlm tokenize second --from=corpus=first/corpus")
+    _, out, _ = scratchlm(capsys, "tokenize", "second", "--from", "corpus=first/corpus")
+    _, out, _ = scratchlm(capsys, "pretrain", "second")
+    assert out.rstrip().endswith("next    scratchlm sft second")
+
+
 def test_a_toml_file_changes_a_recipe(folder: Path, capsys):
     (folder / "small.toml").write_text('recipe = "mine:tiny"\n[pretrain]\nsteps = 8\n')
     scratchlm(capsys, "corpus", "small.toml")
@@ -264,6 +273,7 @@ def test_an_edited_toml_file_is_noticed(folder: Path, capsys):
         (["run", "no_such_module:tiny"], "no module 'no_such_module'"),
         (["run", "absent.toml"], "absent.toml"),
         (["report", "runs/nothing-there"], "there is no run in runs/nothing-there"),
+        (["chat", "runs/nothing-there"], "there is no run in runs/nothing-there"),
     ],
 )
 def test_a_mistake_is_one_line_exit_2_and_leaves_nothing(folder: Path, capsys, arguments, words):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from scratchlm.core import journal as journals
 from scratchlm.core import seeds
@@ -213,3 +213,31 @@ def test_a_question_and_its_answer_are_a_conversation():
     asked = Conversation.ask("What?", "That.", task="facts")
     assert [(message.role, message.content) for message in asked.messages] == [("user", "What?"), ("assistant", "That.")]
     assert asked.facts == {"task": "facts"}
+
+
+class Pair(Settings):
+    low: int = 1
+    high: int | None = 9
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Pair":
+        if self.high is not None and self.low > self.high:
+            raise ValueError(f"low ({self.low}) is above high ({self.high})")
+        return self
+
+
+class Holder(Settings):
+    pair: Pair = Pair()
+
+
+def test_fields_that_do_not_go_together_are_said_without_the_whole_recipe():
+    with pytest.raises(UsageError, match=r"^--set: pair: low \(10\) is above high \(9\)\.$"):
+        with_sets(Holder(), ["pair.low=10"])
+    with pytest.raises(UsageError, match=r"^--set: low \(10\) is above high \(9\)\.$"):
+        with_sets(Pair(), ["low=10"])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_settings_are_checked_together_in_whatever_order_they_are_given(order: int):
+    sets = ['pair={"low": 10}', "pair.high=null"][::order]
+    assert with_sets(Holder(), sets) == Holder(pair=Pair(low=10, high=None))

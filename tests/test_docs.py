@@ -1,6 +1,7 @@
 """The pages say what the code does: listings are there, commands parse, examples run, links lead somewhere, nothing is fetched."""
 
 import ast
+import importlib
 import importlib.util
 import re
 import runpy
@@ -29,7 +30,6 @@ from scratchlm.recipes import RECIPES, store
 from scratchlm.recipes.recipe import Recipe
 from scratchlm.rules.filters import RULES
 from scratchlm.stages import STAGES
-from scratchlm.stages.corpus import Config as Corpus
 from scratchlm.tokenizer.store import TOKENIZERS
 from scratchlm.web.crawl_config import CrawlConfig
 
@@ -126,10 +126,12 @@ def test_every_row_of_every_table_is_in_the_reference():
     assert [row for table in TABLES for row in table if f"| `{row}` |" not in page] == []
 
 
-def test_every_setting_of_the_corpus_is_in_the_reference_with_its_meaning():
-    page = (GUIDE / "reference.md").read_text(encoding="utf-8").partition("## Settings of the corpus")[2]
+def test_every_setting_is_in_the_reference_with_its_meaning():
+    page = (GUIDE / "reference.md").read_text(encoding="utf-8").partition("## Settings\n")[2]
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?) \|$", page, re.MULTILINE)
-    assert {name for name, _, _ in rows} >= {*Corpus.model_fields, *Extra.model_fields, *CrawlConfig.model_fields, *Share.model_fields}
+    kinds = [importlib.import_module(f"scratchlm.stages.{verb}").Config for verb in STAGES]
+    kinds += [Extra, CrawlConfig, Share, *(row.Config for table in (ARCHITECTURES, OPTIMIZERS) for row in table.values())]
+    assert {name for name, _, _ in rows} >= {name for kind in kinds for name in kind.model_fields if name != "kind"}
     assert [name for name, _, meaning in rows if not meaning] == []
 
 

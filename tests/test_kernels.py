@@ -1,16 +1,19 @@
 """What is computed in C++ equals its plain version in torch, and without a compiler the plain one is taken and said."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny
+from tiny import SHAPES, tiny
 from torch import Tensor
 
 from scratchlm.core.artifact import Draft
+from scratchlm.core.errors import ArtifactError
 from scratchlm.core.journal import Event, Journal
 from scratchlm.kernels import attention, build, pointwise
 from scratchlm.model import attention as plain
@@ -138,8 +141,9 @@ def test_a_model_trains_alike_with_either(kind: str):
     positions_BT = torch.arange(16).expand(2, 16)
     segments_BT = torch.zeros(2, 16, dtype=torch.long)
     found = []
-    for precision, way in (("float32", "torch"), ("bfloat16", "torch"), ("bfloat16", "kernels")):
-        with Precision(precision, kernels=choose.WAYS[way].kernels).autocast():
+    half = Precision("bfloat16")
+    for precision, way in ((Precision("float32"), "torch"), (half, "torch"), (replace(half, kernels=True), "kernels")):
+        with precision.autocast():
             x_BTD = model.features(tokens_BT, positions_BT, choose.WAYS[way].attention(segments_BT))
             loss = model.logits(x_BTD).float().square().mean()
         grads = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
@@ -155,40 +159,56 @@ def reason_of(act: object) -> str:
     return str(caught.value)
 
 
+def forget() -> None:
+    build.library.cache_clear()
+    build._begun.cache_clear()
+
+
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A room with a kernel of one function, and a folder of its own for what is built."""
     monkeypatch.setattr(build, "__file__", str(tmp_path / "build.py"))
     monkeypatch.setenv(build.CACHE, str(tmp_path / "built"))
     monkeypatch.setattr(build, "features", lambda: frozenset({"fast"}))
-    build.library.cache_clear()
+    forget()
     (tmp_path / "one.cpp").write_text('extern "C" int one() { return 1; }\n')
     yield tmp_path / "one.cpp"
-    build.library.cache_clear()
+    forget()
 
 
 @pytest.mark.skipif(build.shutil.which("g++") is None, reason="there is no g++")
 def test_a_kernel_is_built_once_for_each_text(source: Path):
     assert build.library("one", "fast").one() == 1
     first = sorted((source.parent / "built").iterdir())
-    build.library.cache_clear()
+    forget()
     assert build.library("one", "fast").one() == 1
     assert sorted((source.parent / "built").iterdir()) == first
-    build.library.cache_clear()
+    forget()
     source.write_text('extern "C" int one() { return 2; }\n')
     assert build.library("one", "fast").one() == 2
     assert len(list((source.parent / "built").iterdir())) == 2
+
+
+@pytest.mark.skipif(build.shutil.which("g++") is None, reason="there is no g++")
+def test_kernels_can_be_built_beforehand(source: Path):
+    build.begin("wings")
+    assert not (source.parent / "built").exists()
+    build.begin("fast")
+    assert build.library("one", "fast").one() == 1
 
 
 def test_why_there_is_no_kernel_is_said(source: Path, monkeypatch: pytest.MonkeyPatch):
     assert "no wings" in reason_of(lambda: build.library("one", "wings"))
     with monkeypatch.context() as away:
         away.setenv("PATH", "")
+        forget()
         assert "no C++ compiler" in reason_of(lambda: build.library("one", "fast"))
     if build.shutil.which("g++"):
         source.write_text("this is no program\n")
+        forget()
         assert "cannot build one.cpp" in reason_of(lambda: build.library("one", "fast"))
         source.write_text('extern "C" int one() { return 1; }\n')
+        forget()
         monkeypatch.setenv(build.CACHE, str(source))  # a file where a folder should be
         assert "cannot be built" in reason_of(lambda: build.library("one", "fast"))
 
@@ -308,3 +328,79 @@ def test_kernels_do_not_depend_on_the_number_of_threads():
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+@BUILT
+def test_a_number_that_is_none_stays_in_its_step():
+    """Nothing of a step that was skipped is left behind in a kernel's own memory."""
+    spoiled = [noise(1, 64, 1, 32, seed=seed) for seed in range(3)]
+    both_ways(attention.packed(documents([[64]])), tuple(spoiled), torch.full((1, 64, 1, 32), float("nan")), None)
+    clean = tuple(noise(1, 61, 1, 32, seed=seed) for seed in range(3))
+    found = both_ways(attention.packed(documents([[61]])), clean, noise(1, 61, 1, 32, seed=4), None)
+    assert all(bool(t.isfinite().all()) for t in found)
+
+
+@BUILT
+def test_what_is_no_number_is_not_hidden():
+    x = noise(1, 130, 1, 32, seed=1)
+    keys = x.clone()
+    keys[:, :64] = float("nan")
+    out = attention.packed(documents([[130]]))(0, x, keys, x, None)
+    assert bool(out.isnan().all())
+    with pointwise.chosen(True):
+        assert bool(pointwise.squared(torch.full((1, 16), float("nan")).bfloat16()).isnan().all())
+
+
+@BUILT
+@pytest.mark.parametrize("kind", list(SHAPES))
+def test_the_stream_between_blocks_is_float32_either_way(kind: str):
+    seen: list[torch.dtype] = []
+    model = tiny(kind, width=48) if kind in ("gpt2", "minillm") else tiny(kind, head_dim=16, width=48)
+    for block in model.layers:  # pyright: ignore[reportGeneralTypeIssues]
+        block.register_forward_pre_hook(lambda _module, given: seen.append(given[0].dtype))
+    tokens_BT = torch.zeros(1, 8, dtype=torch.long)
+    for way in choose.WAYS.values():
+        with Precision("bfloat16", kernels=way.kernels).autocast():
+            model.features(tokens_BT, torch.arange(8)[None], way.attention(tokens_BT))
+    assert set(seen) == {torch.float32}
+
+
+@BUILT
+def test_what_comes_in_another_layout_is_put_right():
+    scores, targets, weights = noise(33, 40, seed=1), torch.arange(40, dtype=torch.int32), torch.ones(40, dtype=torch.float64)
+    with pointwise.chosen(True):
+        turned_over, straight = (pointwise.loss_and_slope(t, targets % 33, weights) for t in (scores.T, scores.T.contiguous()))
+        assert turned_over is not None
+        assert straight is not None
+        assert torch.equal(turned_over[1], straight[1])
+        gains = torch.ones(64)[::2].bfloat16()
+        assert torch.equal(
+            pointwise.rms_norm(noise(3, 32, seed=2), gains, 1e-5), pointwise.rms_norm(noise(3, 32, seed=2), torch.ones(32), 1e-5)
+        )
+    with pytest.raises(AssertionError, match="multiple"):
+        attention.packed(documents([[8]]))(0, *(noise(1, 8, 1, 8, seed=3) for _ in range(3)), None)
+
+
+def test_a_run_begun_with_kernels_says_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config, model = Training(dtype="bfloat16", device="cpu"), tiny("qwen3", head_dim=16)
+    Session.open(Draft(tmp_path), config, Journal(), model)
+    path = tmp_path / "decisions.json"
+    decided = json.loads(path.read_text())
+    assert decided["rows_at_once"] >= 1
+    path.write_text(json.dumps(decided | {"way": "kernels"}))
+    monkeypatch.setattr(build, "features", lambda: frozenset())
+    forget()
+    with pytest.raises(ArtifactError, match="begun with kernels, which cannot be had here now: this processor has no avx512_bf16"):
+        Session.open(Draft(tmp_path), config, Journal(), model)
+    forget()
+    path.write_text(json.dumps({"device": "cpu"}))
+    with pytest.raises(ArtifactError, match="not decisions that this version understands"):
+        Session.open(Draft(tmp_path), config, Journal(), model)
+
+
+def test_no_home_folder_is_a_reason(source: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(build.CACHE)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("Could not determine home directory.")))
+    if build.shutil.which("g++"):
+        assert "no home folder" in reason_of(lambda: build.library("one", "fast"))

@@ -337,7 +337,9 @@ def swift_written_out(model: swift.Model, tokens_T: Tensor) -> Tensor:
         return torch.cat((z_TK.real, z_TK.imag), dim=1)
 
     pairs = [0, *((before * 36313 ^ own * 27191) % (c.bigrams - 1) + 1 for before, own in pairwise(tokens))]
-    x = first = level(w["embedding.weight"][tokens] + w["pair_embedding.weight"][pairs])
+    windows = zip(tokens, tokens[1:], tokens[2:], strict=False)
+    triples = [0, 0, *((oldest * 50331653 ^ before * 36313 ^ own * 27191) % (c.trigrams - 1) + 1 for oldest, before, own in windows)]
+    x = first = level(w["embedding.weight"][tokens] + w["pair_embedding.weight"][pairs] + w["triple_embedding.weight"][triples])
     for n in range(c.layers):
         p = f"layers.{n}."
         x = w[p + "mix"][0] * x + w[p + "mix"][1] * first
@@ -412,14 +414,15 @@ def test_a_fresh_swift_says_nothing_and_never_shouts():
     assert logits(loud, tokens_BT).abs().max() <= loud.config.softcap  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_pairs_are_hashed_within_their_document():
+@pytest.mark.parametrize("count", [2, 3])
+def test_neighbours_are_hashed_within_their_document(count: int):
     tokens_BT = random_tokens(1, 6)
     positions_BT = torch.tensor([[0, 1, 2, 0, 1, 2]])
-    rows_BT = swift.hashed_pairs(tokens_BT, positions_BT, 31)
-    alone_BT = torch.cat([swift.hashed_pairs(tokens_BT[:, part], positions_BT[:, part], 31) for part in (slice(3), slice(3, 6))], dim=1)
+    rows_BT = swift.hashed(tokens_BT, positions_BT, count, 31)
+    alone_BT = torch.cat([swift.hashed(tokens_BT[:, part], positions_BT[:, part], count, 31) for part in (slice(3), slice(3, 6))], dim=1)
     assert torch.equal(rows_BT, alone_BT)
-    assert rows_BT[0, [0, 3]].tolist() == [0, 0]
-    assert ((rows_BT > 0) & (rows_BT < 31)).sum() == 4
+    assert [rows_BT[0, place : place + count - 1].tolist() for place in (0, 3)] == [[0] * (count - 1)] * 2
+    assert ((rows_BT > 0) & (rows_BT < 31)).sum() == 2 * (4 - count)
 
 
 @pytest.mark.parametrize(

@@ -84,9 +84,9 @@ def test_the_memory_of_a_step_is_by_part_and_together():
 
 def test_a_window_and_experts_are_named(capsys):
     sets = ("--set", 'pretrain.model={"kind": "moe", "window": 64}')
-    found = told(capsys, "one_gpu", *sets)
-    assert found["first line"].startswith("one_gpu: moe, 4 layers of width 256, vocab 4,096, context 256, window 64, 2 of 8 experts")
-    model = pretrain("one_gpu", sets[1]).model
+    found = told(capsys, "laptop", *sets)
+    assert found["first line"].startswith("laptop: moe, 4 layers of width 256, vocab 4,096, context 256, window 64, 2 of 8 experts")
+    model = pretrain("laptop", sets[1]).model
     assert found["of a full context"] == plan.short(cost.cache_bytes(model, 64), "B")
 
 

@@ -20,7 +20,7 @@ SHAPES: dict[str, AnyConfig] = {
     "moe": moe.Config(
         vocab=VOCAB, context=16, layers=2, width=14, heads=4, kv_heads=2, head_dim=6, experts=5, experts_per_token=3, expert_hidden=10
     ),
-    "swift": swift.Config(vocab=VOCAB, context=16, layers=3, width=14, heads=4, head_dim=6, bigrams=31),
+    "swift": swift.Config(vocab=VOCAB, context=16, layers=3, width=14, heads=4, head_dim=6, bigrams=31, trigrams=29),
 }
 
 

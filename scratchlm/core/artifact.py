@@ -107,13 +107,13 @@ class Home:
 
     def __init__(self, path: Path, sources: Mapping[str, Path] | None = None) -> None:
         self.path = path
-        self._sources = dict(sources or {})
+        self.sources = dict(sources or {})
         """Artifacts taken from elsewhere (``--from NAME=DIR``)."""
         self._anew: set[str] = set()
 
     def open(self, name: str) -> Artifact:
         """A finished artifact by name; ArtifactError says which verb makes it."""
-        path = self._sources.get(name, self.path / name)
+        path = self.sources.get(name, self.path / name)
         artifact = read_artifact(path, name)
         if artifact is None:
             raise ArtifactError(f"{path}: there is no finished '{name}' here. Run the stage that makes it first, or `scratchlm run`.")
@@ -121,7 +121,7 @@ class Home:
 
     def find(self, *names: str) -> Artifact | None:
         """The first of ``names`` that is finished."""
-        return next((made for name in names if (made := read_artifact(self._sources.get(name, self.path / name), name))), None)
+        return next((made for name in names if (made := read_artifact(self.sources.get(name, self.path / name), name))), None)
 
     def build(
         self,

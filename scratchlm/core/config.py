@@ -64,8 +64,16 @@ def with_sets(settings: S, assignments: Iterable[str], where: str = "--set") -> 
             _parent(plain, names).setdefault(names[-1], None)
         _assign(plain, names, value, f"{where} {path.strip()}", whole=_is_mapping(_at(type(settings), names)))
         if isinstance(value, dict):  # filled with the defaults of its kind, so that a later assignment finds its fields
-            plain = to_plain(from_plain(type(settings), plain, where))
+            plain = _filled(type(settings), plain)
     return from_plain(type(settings), plain, where)
+
+
+def _filled(kind: type[BaseModel], plain: dict[str, Any]) -> dict[str, Any]:
+    """``plain`` with all defaults; as it is where it will not do yet, for a later assignment may mend it."""
+    try:
+        return to_plain(kind.model_validate(plain))
+    except ValidationError:
+        return plain
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -134,14 +142,17 @@ def _parent(plain: dict[str, Any], path: list[str]) -> dict[str, Any]:
 def _sentence(kind: type[BaseModel], error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     parts = [str(part) for part in first["loc"]]
-    place = ".".join(parts) or kind.__name__
+    place, reason = ".".join(parts), first["msg"].removeprefix("Value error, ")
+    if not parts:  # fields that do not go together: the reason names them
+        return f"{where}: {reason}."
     if first["type"] == "extra_forbidden":
         return f"{where}: {place}: no field '{parts[-1]}'.{nearest(parts[-1], _fields(_at(kind, parts[:-1])))}"
     if first["type"] == "missing":
         return f"{where}: {place} is not given. Add it."
     if first["type"] in ("model_type", "model_attributes_type") and (names := _fields(_at(kind, parts))):
         return f"{where}: {place}: {first['input']!r} will not do: give a mapping of its fields, which are {', '.join(names)}."
-    return f"{where}: {place}: {first['input']!r} will not do: {first['msg'].removeprefix('Value error, ')}."
+    given = "" if isinstance(first["input"], Mapping) else f"{first['input']!r} will not do: "
+    return f"{where}: {place}: {given}{reason}."
 
 
 def _at(kind: type[BaseModel], path: Iterable[str]) -> list[Any]:

@@ -21,7 +21,10 @@ from scratchlm.model import attention
 from scratchlm.model.architectures import Model
 from scratchlm.parallel.precision import Precision
 
-ROWS = 16
+POSITIONS = 8192
+"""Computed at once."""
+SCORES = 2_000_000
+"""Of those whose scores exist at once."""
 LN2 = float(np.log(2.0))
 UNKNOWN_BITS = float(np.log2(0x110000))
 """What naming one character costs that the vocabulary does not have, beside saying that there is one."""
@@ -79,9 +82,10 @@ def bits_of_documents(
     context = model.config.context
     rows = packed([len(ids) for ids, _ in found.encoded], context + 1)
     bits = np.zeros(len(found.bytes))
+    at_once = max(1, POSITIONS // context)
     model.eval()
-    for start in range(0, len(rows), ROWS):
-        some = rows[start : start + ROWS]
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
         batch = batch_of([[found.encoded[window] for window in row] for row in some], length=context, pad=pad)
         for row, costs in zip(some, _costs(model, batch, precision, attend, unknown=unknown), strict=True):
             place = 0
@@ -90,7 +94,7 @@ def bits_of_documents(
                 bits[found.owners[window]] += costs[place : place + length].sum()
                 place += length
         if progress:
-            progress(min(start + ROWS, len(rows)), len(rows))
+            progress(min(start + at_once, len(rows)), len(rows))
     return bits.tolist()
 
 
@@ -100,7 +104,8 @@ def _costs(model: Model, batch: Batch, precision: Precision, attend: Callable[[T
     inputs = batch.inputs
     with torch.inference_mode(), precision.autocast():
         x_BTD = model.features(inputs.tokens_BT, inputs.positions_BT, attend(inputs.segments_BT))
-        chunks = zip(x_BTD.split(2), batch.targets_BT.split(2), strict=True)
+        part = max(1, SCORES // (x_BTD.shape[1] * model.config.vocab))
+        chunks = zip(x_BTD.split(part), batch.targets_BT.split(part), strict=True)
         logprobs_BT = torch.cat([token_logprobs(model.logits(x), targets) for x, targets in chunks])
     costs_BT = -logprobs_BT.double() / LN2
     if unknown is not None:

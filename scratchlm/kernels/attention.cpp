@@ -134,11 +134,11 @@ void forward_head(const Shape& s, const int* first, Rows query, const Pair* keys
                     score[v] = _mm512_mask_mul_ps(all(-INFINITY), seen, read(own + v * LANES), all(scale));
                     top = _mm512_max_ps(top, score[v]);
                 }
-                const float higher = std::max(highest[r], _mm512_reduce_max_ps(top));
-                if (higher == -INFINITY) {  // it sees none of these keys
+                if (first[begin + r] >= key + BLOCK) {  // it sees none of these keys
                     std::memset(weights + r * BLOCK, 0, BLOCK * sizeof(Half));
                     continue;
                 }
+                const float higher = std::max(highest[r], _mm512_reduce_max_ps(top));
                 if (higher > highest[r]) {
                     const __m512 fewer = power_of_two(all(highest[r] - higher));
                     for (int c = 0; c < C; c += LANES) {
@@ -203,7 +203,7 @@ void backward_block(const Shape& s, const int* first, int begin, int key, const 
                 const __m512 whole = all(seen ? log_sum[t] : 0.0f);
                 weight[half] = _mm512_maskz_mov_ps(seen, power_of_two(_mm512_fmsub_ps(score, all(scale), whole)));
                 const __m512 apart = _mm512_sub_ps(read(slopes + r * BLOCK + v * LANES), all(back.means[t]));
-                slope[half] = _mm512_mul_ps(_mm512_mul_ps(weight[half], apart), all(steepness));
+                slope[half] = _mm512_maskz_mul_ps(seen, _mm512_mul_ps(weight[half], apart), all(steepness));
                 write(score_slopes + r * BLOCK + v * LANES, slope[half]);
             }
             _mm512_storeu_si512(weight_pairs + pair * BLOCK + v * LANES, paired(weight[0], weight[1]));

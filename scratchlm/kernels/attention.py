@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from scratchlm.core.tensors import Attend
 from scratchlm.kernels import build
@@ -46,13 +47,17 @@ def packed(segments_BT: Int[Tensor, "B T"]) -> Attend:
 def _readable(x_BTHC: Tensor) -> Tensor:
     """In bfloat16, the channels of a position's heads one after another."""
     half = x_BTHC.to(torch.bfloat16)
-    return half if half.stride(3) == 1 and half.stride(2) == half.shape[3] and half.stride(1) % 2 == 0 else half.contiguous()
+    return half if half.stride(3) == 1 and half.stride(2) == half.shape[3] else half.contiguous()
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q_BTHC: Tensor, k_BTGC: Tensor, v_BTGC: Tensor, first_BT: Tensor) -> Tensor:
         B, T, H, C = q_BTHC.shape
+        G = k_BTGC.shape[2]
+        assert C % LANES == 0, f"{C} channels of a head are no multiple of {LANES}"
+        assert k_BTGC.shape == v_BTGC.shape == (B, T, G, C), "keys and values of the queries' positions"
+        assert H % G == 0, "as many queries share each key"
         out_BTHC = torch.empty(B, T, H, C, dtype=torch.bfloat16)
         log_sum_BHT = torch.empty(B, H, T)
         library().attention_forward(
@@ -62,7 +67,8 @@ class _Attention(torch.autograd.Function):
         return out_BTHC
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         q_BTHC, k_BTGC, v_BTGC, first_BT, out_BTHC, log_sum_BHT = ctx.saved_tensors
         slope_BTHC = grad_outputs[0].to(torch.bfloat16).contiguous()
         slopes = [torch.empty(t.shape, dtype=torch.bfloat16) for t in (q_BTHC, k_BTGC, v_BTGC)]

@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
@@ -28,17 +29,40 @@ def library(name: str, needs: str) -> ctypes.CDLL:
     """
     if needs not in features():
         raise Unavailable(f"this processor has no {needs}")
+    try:
+        return ctypes.CDLL(str(_begun(name).result()))
+    except OSError as error:
+        raise Unavailable(f"the kernel that was built cannot be loaded ({error})") from None
+
+
+def begin(needs: str) -> None:
+    """Build what is not built yet, all at once, while the caller goes on; nothing on a processor without the feature ``needs``."""
+    if needs in features():
+        for source in sorted(Path(__file__).parent.glob("*.cpp")):
+            _begun(source.stem)
+
+
+@functools.cache
+def _begun(name: str) -> Future[Path]:
+    """The file of the kernel ``name``, which a thread is building unless it is there."""
+    pool = ThreadPoolExecutor(1, "kernels")
+    future = pool.submit(_built, name)
+    pool.shutdown(wait=False)
+    return future
+
+
+def _built(name: str) -> Path:
     compiler = shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
     if compiler is None:
         raise Unavailable("there is no C++ compiler here (g++)")
     source = Path(__file__).with_name(f"{name}.cpp")
-    built = folder() / f"{name}-{_key(source, compiler)}.so"
+    try:
+        built = folder() / f"{name}-{_key(source, compiler)}.so"
+    except RuntimeError:
+        raise Unavailable(f"there is no home folder to keep it in; set {CACHE} to one") from None
     if not built.exists():
         _build(compiler, source, built)
-    try:
-        return ctypes.CDLL(str(built))
-    except OSError as error:
-        raise Unavailable(f"the kernel that was built cannot be loaded ({error})") from None
+    return built
 
 
 @functools.cache

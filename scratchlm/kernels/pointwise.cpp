@@ -210,7 +210,7 @@ void gate_backward(long N, const Half* gate, const Half* up, const Half* slope, 
 void square_forward(long N, const Half* x, Half* out, int threads) {
     for_parts(N / LANES, threads, [=](int, long first, long last) {
         for (long n = first * LANES; n < last * LANES; n += LANES) {
-            const __m512 value = _mm512_max_ps(read(x + n), all(0));
+            const __m512 value = _mm512_max_ps(all(0), read(x + n));  // the second one where either is no number
             write(out + n, _mm512_mul_ps(value, value));
         }
     });
@@ -219,7 +219,7 @@ void square_forward(long N, const Half* x, Half* out, int threads) {
 void square_backward(long N, const Half* x, const Half* slope, Half* x_slope, int threads) {
     for_parts(N / LANES, threads, [=](int, long first, long last) {
         for (long n = first * LANES; n < last * LANES; n += LANES) {
-            const __m512 value = _mm512_max_ps(read(x + n), all(0));
+            const __m512 value = _mm512_max_ps(all(0), read(x + n));
             write(x_slope + n, _mm512_mul_ps(_mm512_mul_ps(all(2), value), read(slope + n)));
         }
     });

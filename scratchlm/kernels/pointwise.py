@@ -8,11 +8,12 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, overload
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
 from scratchlm.kernels import build
@@ -76,7 +77,7 @@ class LayerNorm(nn.LayerNorm):
 
 def gated(gate: Float[Tensor, "*B F"], up: Float[Tensor, "*B F"]) -> Float[Tensor, "*B F"]:
     """``silu(gate) * up``: the middle of SwiGLU. Shazeer 2020, arXiv:2002.05202."""
-    if _fits(gate, LANES) and gate.dtype == up.dtype == HALF:
+    if _fits(gate, LANES) and gate.dtype == up.dtype == HALF and gate.shape == up.shape:
         return _Gated.apply(gate, up)  # pyright: ignore[reportReturnType]
     return F.silu(gate) * up
 
@@ -98,7 +99,8 @@ def turned(
 
     The sine is signed: of each channel's partner, half the channels away, it says how much comes in.
     """
-    if _fits(x_BTHC, 2 * LANES) and x_BTHC.dtype == HALF and x_BTHC.shape[-1] <= MOST_CHANNELS:
+    has_bias = isinstance(norm, LayerNorm) and norm.bias is not None
+    if _fits(x_BTHC, 2 * LANES) and x_BTHC.dtype == HALF and x_BTHC.shape[-1] <= MOST_CHANNELS and not has_bias:
         gain, eps, mode = (None, 0.0, 0) if norm is None else (norm.weight, norm.eps, 2 if isinstance(norm, LayerNorm) else 1)
         return _Turned.apply(x_BTHC, cos_BT1C, sin_BT1C, gain, eps, mode)  # pyright: ignore[reportReturnType]
     # Angles and gains are float32, and torch fuses a norm only where input and gain are of one dtype.
@@ -119,12 +121,21 @@ def loss_and_slope(
     if not _CHOSEN.get() or logits_NV.dtype != HALF or logits_NV.device.type != "cpu":
         return None
     N, V = logits_NV.shape
-    losses_N, slope_NV, logits_NV = torch.empty(N), torch.empty_like(logits_NV), logits_NV.contiguous()
-    targets_N, weights_N = targets_N.contiguous(), weights_N.float().contiguous()
+    logits_NV, targets_N, weights_N = logits_NV.contiguous(), targets_N.long().contiguous(), _plain(weights_N)
+    losses_N, slope_NV = torch.empty(N), torch.empty_like(logits_NV)
     library().likelihood(_long(N), _int(V), *_at(logits_NV, targets_N, weights_N, losses_N, slope_NV), _threads())
     if bool(((targets_N < 0) | (targets_N >= V)).any()):
         raise IndexError(f"a target is out of bounds: the vocabulary has {V} rows")
     return losses_N.sum(), slope_NV
+
+
+@overload
+def _plain(x: Tensor) -> Tensor: ...
+@overload
+def _plain(x: None) -> None: ...
+def _plain(x: Tensor | None) -> Tensor | None:
+    """As the kernels read what is no row: float32, one number after another."""
+    return None if x is None else x.float().contiguous()
 
 
 def _fits(x: Tensor, unit: int) -> bool:
@@ -134,7 +145,7 @@ def _fits(x: Tensor, unit: int) -> bool:
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor | None, bias: Tensor | None, eps: float, centred: bool) -> Tensor:
-        x, D = x.contiguous(), x.shape[-1]
+        x, gain, bias, D = x.contiguous(), _plain(gain), _plain(bias), x.shape[-1]
         N = x.numel() // D
         out, mean_N, scale_N = torch.empty(x.shape, dtype=HALF), torch.empty(N), torch.empty(N)
         shape = (_long(N), _int(D), *_at(x), _int(x.dtype == HALF), *_at(gain))
@@ -144,7 +155,8 @@ class _Norm(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, gain, mean_N, scale_N = ctx.saved_tensors
         slope, D = grad_outputs[0].to(HALF).contiguous(), x.shape[-1]
         x_slope = torch.empty_like(x)
@@ -158,7 +170,8 @@ class _Turned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_BTHC: Tensor, cos_BT1C: Tensor, sin_BT1C: Tensor, gain: Tensor | None, eps: float, mode: int) -> Tensor:
         B, T, H, C = x_BTHC.shape
-        x_BTHC, cos_BT1C, sin_BT1C = (t.contiguous() for t in (x_BTHC, cos_BT1C.expand(B, T, 1, C), sin_BT1C.expand(B, T, 1, C)))
+        x_BTHC, gain = x_BTHC.contiguous(), _plain(gain)
+        cos_BT1C, sin_BT1C = (_plain(t.expand(B, T, 1, C)) for t in (cos_BT1C, sin_BT1C))
         out_BTHC, mean, scale = torch.empty_like(x_BTHC), torch.empty(B * T * H), torch.empty(B * T * H)
         sizes = (_long(B * T), _int(H), _int(C))
         kept = _at(cos_BT1C, sin_BT1C, out_BTHC, mean, scale)
@@ -168,7 +181,8 @@ class _Turned(torch.autograd.Function):
         return out_BTHC
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x_BTHC, cos_BT1C, sin_BT1C, gain, mean, scale = ctx.saved_tensors
         B, T, H, C = x_BTHC.shape
         slope_BTHC, x_slope_BTHC = grad_outputs[0].to(HALF).contiguous(), torch.empty_like(x_BTHC)
@@ -189,7 +203,8 @@ class _Gated(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
         gate, up = ctx.saved_tensors
         slope, slopes = grad_outputs[0].to(HALF).contiguous(), (torch.empty_like(gate), torch.empty_like(up))
         library().gate_backward(_long(gate.numel()), *_at(gate, up, slope, *slopes), _threads())
@@ -206,7 +221,8 @@ class _Squared(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         (x,) = ctx.saved_tensors
         slope, x_slope = grad_outputs[0].to(HALF).contiguous(), torch.empty_like(x)
         library().square_backward(_long(x.numel()), *_at(x, slope, x_slope), _threads())

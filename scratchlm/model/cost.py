@@ -214,13 +214,13 @@ def _swift(c: swift.Config) -> Anatomy:
         matrices=c.layers * (4 * D * inner + 8 * D * D),
         idle=0,
         vectors=2 * c.layers + (c.layers + 1) // 2,
-        tables=(c.vocab + c.bigrams) * D + c.vocab * inner,
+        tables=(c.vocab + c.bigrams + (c.trigrams or 0)) * D + c.vocab * inner,
         head=c.vocab * D,
         tied=False,
         inner=inner,
         kv_inner=inner,
         # Norms without a gain keep their input, mean and deviation; the squared ReLU what goes in and what comes out.
-        kept=c.layers * (13 * D + 6 * inner + 5 * c.heads + 4) + 2 * D + inner + 2 * c.head_dim + 4 + 2 * IDS,
+        kept=c.layers * (13 * D + 6 * inner + 5 * c.heads + 4) + 2 * D + inner + 2 * c.head_dim + 4 + (3 if c.trigrams else 2) * IDS,
         capped=True,
     )
 

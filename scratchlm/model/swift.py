@@ -1,10 +1,12 @@
 """Swift: everything that was shown to learn faster per second, where no stock reader has to follow.
 
-ReLU² (So et al. 2021, arXiv:2109.08668), queries and keys of length one, norms without gain, a hashed two-token embedding beside
-the plain one and value embeddings in every second layer (Zhou et al. 2024, arXiv:2410.17897), learned scalars on stream and skip,
-zero-initialised output projections, soft-capped logits (Gemma 2, arXiv:2408.00118).
+ReLU² (So et al. 2021, arXiv:2109.08668), queries and keys of length one, norms without gain, hashed embeddings of two and three tokens
+beside the plain one (Huang et al. 2025, arXiv:2501.16975) and value embeddings in every second layer (Zhou et al. 2024,
+arXiv:2410.17897), learned scalars on stream and skip, zero-initialised output projections, soft-capped logits (Gemma 2,
+arXiv:2408.00118).
 """
 
+import functools
 from typing import Literal
 
 import torch
@@ -28,6 +30,8 @@ SHARDING = {
     "embedding": "vocabulary",
     "head": "vocabulary",
 }
+MIXERS = (27191, 36313, 50331653)
+"""What a token is multiplied by before it goes into a hash: itself, the one before it, and the one before that."""
 HF_NAMES = None
 """No stock reader knows this architecture; train `qwen3` where the model must leave the house."""
 
@@ -44,6 +48,8 @@ class Config(Settings):
     head_dim: int = Field(default=96, ge=2, multiple_of=2)
     bigrams: int = Field(default=16384, ge=1)
     """Rows of the hashed two-token table."""
+    trigrams: int | None = Field(default=None, ge=1)
+    """Rows of the hashed three-token table; None: there is none. It pays for characters and on short runs."""
     rope_theta: float = Field(default=10000.0, gt=0)
     softcap: float = Field(default=15.0, gt=0)
     """Logits stay within ± this."""
@@ -55,13 +61,13 @@ def normalised(x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
     return layer_norm(x)
 
 
-def hashed_pairs(tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"], rows: int) -> Int[Tensor, "B T"]:
-    """A row of the two-token table for each position and the one before it; row 0 where a document begins."""
-    T = positions_BT.shape[1]
-    own_BT = tokens_BL[:, -T:]
-    before_BT = F.pad(tokens_BL, (1, 0))[:, -T - 1 : -1]
-    mixed_BT = (before_BT * 36313 ^ own_BT * 27191) % (rows - 1) + 1
-    return torch.where(positions_BT == 0, 0, mixed_BT)
+def hashed(tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"], count: int, rows: int) -> Int[Tensor, "B T"]:
+    """A row of the table for each position and the ``count - 1`` before it; row 0 where a document has not so many yet."""
+    given_BL = F.pad(tokens_BL, (count - 1, 0))
+    end = given_BL.shape[1]
+    first = end - positions_BT.shape[1]
+    mixed_BT = functools.reduce(torch.bitwise_xor, (given_BL[:, first - back : end - back] * MIXERS[back] for back in range(count)))
+    return torch.where(positions_BT < count - 1, 0, mixed_BT % max(1, rows - 1) + 1)
 
 
 class Block(nn.Module):
@@ -104,14 +110,14 @@ class Block(nn.Module):
 class Model(nn.Module):
     """The fast profile."""
 
-    lookback = 1
-
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        self.lookback = 2 if config.trigrams else 1
         inner = config.heads * config.head_dim
         self.embedding = nn.Embedding(config.vocab, config.width)
         self.pair_embedding = nn.Embedding(config.bigrams, config.width)
+        self.triple_embedding = nn.Embedding(config.trigrams, config.width) if config.trigrams else None
         self.value_embedding = nn.Embedding(config.vocab, inner)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(
@@ -124,8 +130,10 @@ class Model(nn.Module):
         """See ``core.tensors.LanguageModel``."""
         own_BT = tokens_BL[:, -positions_BT.shape[1] :]
         rotate = rotation(positions_BT, self.config.head_dim, theta=self.config.rope_theta)
-        pairs_BTD = self.pair_embedding(hashed_pairs(tokens_BL, positions_BT, self.config.bigrams))
-        first_BTD = self.dropout(normalised(self.embedding(own_BT) + pairs_BTD))
+        first_BTD = self.embedding(own_BT) + self.pair_embedding(hashed(tokens_BL, positions_BT, 2, self.config.bigrams))
+        if self.triple_embedding is not None:
+            first_BTD = first_BTD + self.triple_embedding(hashed(tokens_BL, positions_BT, 3, self.triple_embedding.num_embeddings))
+        first_BTD = self.dropout(normalised(first_BTD).float())  # the stream is float32, whatever products are computed in
         values_BTHC = self.value_embedding(own_BT)
         x_BTD = first_BTD
         for layer, block in enumerate(self.layers):

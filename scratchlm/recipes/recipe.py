@@ -34,6 +34,13 @@ class Recipe(Settings):
     report: Report = Report()
 
     @model_validator(mode="after")
+    def _pieces_have_rows(self) -> "Recipe":
+        if self.vocab and self.pretrain and self.pretrain.model.vocab < self.vocab.size:
+            size = self.vocab.size
+            raise ValueError(f"pretrain.model.vocab ({self.pretrain.model.vocab}) is below vocab.size: set pretrain.model.vocab={size}")
+        return self
+
+    @model_validator(mode="after")
     def _can_be_exported(self) -> "Recipe":
         kind = self.pretrain.model.kind if self.pretrain else None
         if kind is not None and self.export is not None and ARCHITECTURES[kind].HF_NAMES is None:

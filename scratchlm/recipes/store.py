@@ -52,11 +52,16 @@ def load(name: str) -> Settings:
         module, _, function = name.partition(":")
         sys.path.insert(0, os.getcwd())  # the console script, unlike `python -m`, does not look in the user's folder
         return _called(module, function)
-    if "/" in name or os.sep in name:
-        raise UsageError(f"there is no run in {name}. Give the folder of one; `scratchlm run RECIPE` makes runs/RECIPE.")
+    refuse_folder(name)
     if name not in RECIPES:
         raise UsageError(f"{name}: no such recipe.{nearest(name, RECIPES)} Your own: module:function, or a .toml file.")
     return _called(RECIPES[name], name)
+
+
+def refuse_folder(name: str) -> None:
+    """UsageError for a name that can only be a folder's, of which no run is known."""
+    if not name.endswith(".toml") and ":" not in name and ("/" in name or os.sep in name):
+        raise UsageError(f"there is no run in {name}. Give the folder of one; `scratchlm run RECIPE` makes runs/RECIPE.")
 
 
 def resolved(asked: Asked) -> Settings:
@@ -184,15 +189,21 @@ def _typed(value: Any) -> str:
     return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value, ensure_ascii=False)
 
 
+CHAIN = ("corpus", "vocab", "tokenize", "pretrain", "sft", "prefer", "reinforce")
+"""Stages of which each starts from what the one before left."""
+
+
 def next_commands(home: Home, recipe: str, stages: list[str]) -> list[str]:
     """What to type next: the first stage that is not finished, or talking to the model."""
     target = recipe if home.path == home_of(Asked(recipe=recipe)) else str(home.path)
-    missing = [verb for verb in stages if home.find(STAGES[verb]) is None]
+    there = [home.find(STAGES[verb]) is not None for verb in stages]
+    learned = [place for place, verb in enumerate(stages) if there[place] and verb in CHAIN]
+    # What came before something that is finished was given from elsewhere, then or now.
+    missing = [verb for place, verb in enumerate(stages) if not there[place] and not (verb in CHAIN and place < max(learned, default=0))]
     adopted = "pretrain" not in stages and home.find("base") is not None
-    if (
-        missing and not adopted
-    ):  # a model that came from elsewhere speaks at once, and what follows needs text or chats that only a user has
-        return [shlex.join(["scratchlm", missing[0], target])]
+    if missing and not adopted:  # a model from elsewhere speaks at once, and what follows needs text or chats that only a user has
+        given = [f"--from={name}={path}" for name, path in home.sources.items()]
+        return [shlex.join(["scratchlm", missing[0], target, *given])]
     taught = home.find("reinforced", "preferred", "sft") if adopted else "sft" in stages
     talk = [] if taught else ["--complete"]
     return [shlex.join(["scratchlm", "chat", target, *talk]), shlex.join(["scratchlm", "serve", target])]

@@ -99,8 +99,8 @@ def _momentum(optimizer: OptimizerConfig) -> float:
 
 
 def _milliseconds(model: Model, precision: Precision, way: Way) -> float:
-    """The best of some rounds after a first one, on rows as long as the context."""
-    device, T = next(model.parameters()).device, model.config.context
+    """The best of some rounds after a first one, on rows as long as the context or as all positions tried."""
+    device, T = next(model.parameters()).device, min(model.config.context, POSITIONS)
     tokens_BT = torch.arange(max(1, POSITIONS // T) * T, device=device).view(-1, T) % model.config.vocab
     positions_BT, segments_BT = torch.arange(T, device=device).expand_as(tokens_BT), torch.zeros_like(tokens_BT)
     best = math.inf

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from torch import Tensor
 
 from scratchlm.core.artifact import CHECKPOINTS, Draft, files_under, write_atomically
 from scratchlm.core.config import Settings
-from scratchlm.core.errors import UsageError
+from scratchlm.core.errors import ArtifactError, UsageError
 from scratchlm.core.journal import Journal, written_to
 from scratchlm.core.tensors import Attend
 from scratchlm.model import store
@@ -24,11 +24,12 @@ from scratchlm.parallel.precision import Dtype, Precision, measured_speeds
 from scratchlm.parallel.world import World, best_device
 from scratchlm.report.tensorboard import tensorboard_view
 from scratchlm.train.checkpoint import Keeper
-from scratchlm.train.choose import WAYS, rows_that_fit, times
+from scratchlm.train.choose import WAYS, rows_that_fit, times, unfit
 from scratchlm.train.loop import Items, Objective, Plan, Probe, fit
 from scratchlm.train.state import TrainState
 
 DECISIONS = "decisions.json"
+REMEDY = "Start it anew with --again."
 
 
 class Training(Settings):
@@ -63,6 +64,8 @@ class Decisions(Settings):
     """A row of WAYS."""
     way_ms: dict[str, float]
     """Of each that could be had, on some rows."""
+    rows_at_once: int
+    """Of a micro-batch at most: what memory held."""
     torch: str
 
 
@@ -75,6 +78,7 @@ class Session:
     world: World
     precision: Precision
     attend: Callable[[Tensor], Attend]
+    rows_at_once: int
     journal: Journal
 
     @classmethod
@@ -83,14 +87,17 @@ class Session:
         log = journal.also(written_to(out.path / "journal.jsonl"), tensorboard_view(out.path / "tensorboard"))
         path = out.path / DECISIONS
         if path.exists():
-            decisions = Decisions.model_validate_json(path.read_bytes())
+            decisions = read_decisions(path)
         else:
             decisions = decide(config, model, log)
             out.write_json(DECISIONS, json.loads(decisions.model_dump_json()))
             log.event("decisions", **decisions.model_dump())
         world, way = World.start(decisions.threads, device=decisions.device), WAYS[decisions.way]
         model.to(world.device)
-        return cls(out, config, world, Precision(decisions.dtype, decisions.device, way.kernels), way.attention, log)
+        precision = Precision(decisions.dtype, decisions.device, way.kernels)
+        if way.kernels and (reason := unfit(model, precision)):
+            raise ArtifactError(f"{path}: this run was begun with kernels, which cannot be had here now: {reason}. {REMEDY}")
+        return cls(out, config, world, precision, way.attention, decisions.rows_at_once, log)
 
     def train(self, model: Model, items: Items, objective: Objective, *, steps: int, probes: tuple[Probe, ...] = ()) -> TrainState:
         """Train ``model`` for ``steps`` steps, from its newest checkpoint if there is one."""
@@ -98,7 +105,7 @@ class Session:
         state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=self.precision.scaler())
         keeper = Keeper(self.out.path / CHECKPOINTS, steps=config.checkpoint_steps, minutes=config.checkpoint_minutes)
         if not keeper.restore(state, self.journal):
-            state.rows_at_once = config.rows_at_once or rows_that_fit(model.config, config.optimizer, self.world.device)
+            state.rows_at_once = self.rows_at_once
             self.journal.event("begin", steps=steps, parameters=parameters_of(model), dtype=self.precision.dtype)
         plan = Plan(steps, lambda step: factor(config.schedule, step, steps), self.precision, keeper, config.clip, self.attend)
         fit(state, items, objective, plan, probes, self.world, self.journal)
@@ -116,6 +123,14 @@ class Session:
             skipped=state.guard.skipped,
             dtype=self.precision.dtype,
         )
+
+
+def read_decisions(path: Path) -> Decisions:
+    """What was decided when the run began; ArtifactError where another version of this program wrote it."""
+    try:
+        return Decisions.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise ArtifactError(f"{path}: not decisions that this version understands. {REMEDY}") from None
 
 
 def decide(config: Training, model: Model, journal: Journal) -> Decisions:
@@ -138,6 +153,7 @@ def decide(config: Training, model: Model, journal: Journal) -> Decisions:
         bfloat16_gflops=round(speeds.bfloat16, 1),
         way=min(found, key=lambda name: found[name]),
         way_ms=found,
+        rows_at_once=config.rows_at_once or rows_that_fit(model.config, config.optimizer, device),
         torch=torch.__version__,
     )
 
