@@ -45,7 +45,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo2-tied-yarn": ("olmo2", COMMON | {"head_dim": 10, "tie_word_embeddings": True, "rope_scaling": ROPES["yarn"]}),
     "qwen3_moe": (
         "qwen3_moe",
-        COMMON | {"head_dim": 10, "num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": True},
+        COMMON | {"head_dim": 10, "num_experts": 12, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "norm_topk_prob": True},
     ),
     "qwen3_moe-plain": (
         "qwen3_moe",

@@ -155,6 +155,65 @@ def test_adopting_again_returns_what_is_there_and_a_changed_file_does_not(tmp_pa
     assert changed.fingerprint != first.fingerprint
 
 
+def in_parts(there: Path, first: str, second: str) -> None:
+    """Its tokenizer as pieces and merges, in files of those names."""
+    spec = json.loads((there / "tokenizer.json").read_text())
+    (there / "tokenizer.json").unlink()
+    (there / first).write_text(json.dumps(spec["model"]["vocab"]))
+    (there / second).write_text("".join(f"{left} {right}\n" for left, right in spec["model"]["merges"]))
+    rows = {str(token["id"]): token for token in spec["added_tokens"]}
+    told = {"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<|endoftext|>", "added_tokens_decoder": rows}
+    (there / "tokenizer_config.json").write_text(json.dumps(told))
+
+
+CHANGES: dict[str, dict[str, Any] | str | None] = {
+    "tokenizer_config.json": {"eos_token": "<|im_end|>"},
+    "special_tokens_map.json": {"eos_token": "<|im_end|>"},
+    "generation_config.json": {"eos_token_id": [298]},  # <|im_start|>
+    "chat_template.jinja": "{{ messages }}",
+    "chat_template.json": {"chat_template": "{{ messages }}"},
+    "README.md": "---\nlicense: mit\n---\n",
+    "model.safetensors.index.json": None,
+    "vocab.json": None,
+    "merges.txt": None,
+    "vocab.bpe": None,
+}
+"""What a file is changed to; None: one line less of it, or the same in other words."""
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_whichever_file_is_changed_the_model_is_adopted_again(name: str, tmp_path: Path):
+    there = foreign_models.write(tmp_path / "there", "qwen3", turns=True, shard="20KB" if "index" in name else "1GB")
+    parts = {"vocab.json": ("vocab.json", "merges.txt"), "vocab.bpe": ("encoder.json", "vocab.bpe")}
+    if found := next((pair for pair in parts.values() if name in pair), None):
+        in_parts(there, *found)
+    (there / "notes.txt").write_text("nobody reads this")
+    home, config, change = Home(tmp_path / "home"), {"stage": "base"}, CHANGES[name]
+    first, _ = adopted(there, home, **config)
+    (there / "notes.txt").unlink()
+    assert adopted(there, home, **config)[0] == first
+    before = (there / name).read_text() if (there / name).exists() else ""
+    lines = before.splitlines(keepends=True)
+    changed = (
+        change if isinstance(change, str) else json.dumps(change or json.loads(before), indent=2) if "json" in name else "".join(lines[:-9])
+    )
+    (there / name).write_text(changed)
+    again, notes = adopted(there, home, **config)
+    assert again.fingerprint == adopted(there, Home(tmp_path / "fresh"), **config)[0].fingerprint != first.fingerprint
+    assert notes
+    (there / name).unlink() if not before else (there / name).write_text(before)
+    assert adopted(there, home, **config)[0].fingerprint == first.fingerprint
+
+
+def test_what_a_card_no_longer_says_is_no_longer_told(tmp_path: Path):
+    there, home = foreign_models.write(tmp_path / "there", "qwen3"), Home(tmp_path / "home")
+    adopted(there, home)
+    (there / "README.md").unlink()
+    made, notes = adopted(there, home)
+    assert "licence: not told" in notes[0]
+    assert json.loads((made.path / "origin.json").read_text())["licence"] is None
+
+
 def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path):
     there = foreign_models.write(tmp_path / "there", "qwen3")
     spec = json.loads((there / "tokenizer.json").read_text())

@@ -161,6 +161,35 @@ def test_rows_reach_behind_the_window(window: int | None, length: int):
     assert [len(row) for row in side.rows()] == [length] * agreement.ROWS
 
 
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("side", ["ours", "theirs"])
+def test_logits_that_are_no_numbers_agree_with_none(side: str, place: int):
+    ours, theirs = [torch.ones(4, 9), torch.ones(4, 9)], [torch.ones(4, 9), torch.ones(4, 9)]
+    parity.must(parity.largest_difference(ours, theirs), "x")
+    {"ours": ours, "theirs": theirs}[side][place][2, 3] = float("nan")
+    with pytest.raises(CheckFailed, match="x differ from ours by nan"):
+        parity.must(parity.largest_difference(ours, theirs), "x")
+
+
+@pytest.mark.parametrize("logits_V", [[float("nan")] * 5, [float("nan"), 1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0, float("nan")]])
+def test_answers_part_in_no_tie_of_what_is_no_number(logits_V: list[float]):
+    with pytest.raises(CheckFailed, match="what it took lies nan below"):
+        equal_answers([1, 1, 1], [1, 0, 2], logits_V, 0.01)
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("-inf")])
+def test_a_weight_that_is_not_finite_goes_nowhere(weight: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(parity, "installed", lambda: False)
+    home = home_with(tmp_path, tiny(tied=True))
+    _, model = store.load(path := home.open("sft").path)
+    torch.nn.init.constant_(model.get_parameter("norm.weight"), weight)
+    store.save_model(model, path)
+    with pytest.raises(ArtifactError, match=r"norm\.weight: a weight is not a finite number") as caught:
+        exported(home)
+    assert "\n" not in str(caught.value)
+    assert home.find("export") is None
+
+
 @needs_transformers
 def test_a_wrong_export_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     swapped = qwen3.HF_NAMES | {"layers.{}.feed.gate.weight": "model.layers.{}.mlp.up_proj.weight"}

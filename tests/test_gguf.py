@@ -4,9 +4,10 @@ import dataclasses
 import importlib.util
 import math
 import struct
+import tracemalloc
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from test_export import exported, home_with
 
 from scratchlm.core.config import to_plain
 from scratchlm.core.errors import ArtifactError, CheckFailed, UsageError
-from scratchlm.export import gguf, gguf_check, gguf_reader, llama_cpp
-from scratchlm.model import gpt2, llama, moe, olmo2, qwen3
+from scratchlm.export import gguf, gguf_check, gguf_reader, llama_cpp, safetensors_reader
+from scratchlm.model import gpt2, llama, moe, olmo2, qwen3, store
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model, build
 from scratchlm.stages import export
 from scratchlm.tokenizer import template
@@ -48,6 +49,7 @@ CASES: dict[str, AnyConfig] = {
     "olmo2": olmo2.Config(**WHOLE, hidden=96, rope_theta=5000.0),
     "olmo2-yarn": olmo2.Config(**WHOLE, hidden=96, rope_scaling=YARN),
     "moe": moe.Config(**GROUPED, experts=4, experts_per_token=2, expert_hidden=32),
+    "moe-twelve": moe.Config(**GROUPED, experts=12, experts_per_token=2, expert_hidden=32),
 }  # pyright: ignore[reportArgumentType]
 KINDS = ("f32", "f16", "q8_0", "q4_0")
 
@@ -64,8 +66,10 @@ def words(vocab: int = VOCAB) -> gguf.Words:
     return gguf.Words("gpt2", "qwen2", tokens, [1] * vocab, None, ["! !"], None, False, vocab - 2, vocab - 1, "{{ messages }}")
 
 
-def described(model: Model) -> gguf.Model:
-    weights = model.state_dict()
+def described(model: Model, path: Path) -> gguf.Model:
+    """The model as a run has it: saved, which sorts its weights by their names, and read back."""
+    store.save_model(model, path)
+    weights = dict(safetensors_reader.open_weights(path))
     row = ARCHITECTURES[model.config.kind]
     assert row.HF_NAMES is not None
     return gguf.Model(to_plain(model.config), weights, {name: tuple(tensor.shape) for name, tensor in weights.items()}, row.HF_NAMES)
@@ -81,7 +85,7 @@ def random_model(case: str) -> Model:
 
 
 def written(path: Path, case: str, quantise: gguf.Quantise) -> tuple[Path, list[gguf.Entry], gguf.Model]:
-    model = described(random_model(case))
+    model = described(random_model(case), path)
     return path / "m.gguf", gguf.write(path / "m.gguf", model, words(), name="m", quantise=quantise), model
 
 
@@ -174,6 +178,16 @@ def test_the_file_holds_our_weights_within_the_bound_of_their_rounding(case: str
         assert all(torch.equal(back[name], model.weights[name]) for name in back)
 
 
+def test_experts_stand_in_the_order_that_their_router_knows(tmp_path: Path):
+    path, _, model = written(tmp_path, "moe-twelve", "f32")
+    gates = [name for name in model.weights if name.startswith("layers.1.") and name.endswith("gate.weight")]
+    assert ".experts.10." in gates[2]  # so they come in another order
+    file = gguf_reader.read(path)
+    for part in ("gate", "up", "down"):
+        expected = torch.stack([model.weights[f"layers.1.feed.experts.{expert}.{part}.weight"] for expert in range(12)])
+        np.testing.assert_array_equal(gguf_reader.dequantised(file, f"blk.1.ffn_{part}_exps.weight"), expected.numpy())
+
+
 def test_blocks_are_those_of_the_reference(tmp_path: Path):
     import gguf as reference
 
@@ -193,7 +207,8 @@ def test_the_package_reads_what_we_read(tmp_path: Path):
 
     path, _, _ = written(tmp_path, "moe", "q8_0")
     ours, theirs = gguf_reader.read(path), reference.GGUFReader(path)
-    assert {name: field.contents() for name, field in theirs.fields.items() if not name.startswith("GGUF.")} == ours.fields
+    plain = {name: field.tolist() if isinstance(field, np.ndarray) else field for name, field in ours.fields.items()}
+    assert {name: field.contents() for name, field in theirs.fields.items() if not name.startswith("GGUF.")} == plain
     assert [(each.name, tuple(reversed(each.shape.tolist())), each.data_offset, each.n_bytes) for each in theirs.tensors] == [
         (each.name, each.shape, each.start, each.size_bytes) for each in ours.tensors.values()
     ]
@@ -208,7 +223,7 @@ def test_rows_that_are_no_multiple_of_a_block_stay_in_half_precision(tmp_path: P
 
 
 def test_weights_that_cannot_be_stored_are_refused(tmp_path: Path):
-    model = described(random_model("qwen3"))
+    model = described(random_model("qwen3"), tmp_path)
     entry = next(gguf.entries_of(model, "f16"))
     model.weights[entry.sources[0]][0, 0] = 70000.0
     with pytest.raises(UsageError, match="beyond what f16 can hold"):
@@ -216,6 +231,58 @@ def test_weights_that_cannot_be_stored_are_refused(tmp_path: Path):
     model.weights[entry.sources[0]][0, 0] = float("nan")
     with pytest.raises(ArtifactError, match="not a finite number"):
         gguf.values_of(entry, model)
+
+
+def test_the_expert_whose_weight_is_not_finite_is_named(tmp_path: Path):
+    model = described(random_model("moe-twelve"), tmp_path)
+    entry = next(entry for entry in gguf.entries_of(model, "f16") if entry.stacked)
+    model.weights[entry.sources[7]][0, 0] = float("-inf")
+    with pytest.raises(ArtifactError, match=r"\.experts\.7\..*: a weight is not a finite number"):
+        gguf.values_of(entry, model)
+
+
+class Asked(llama_cpp.LlamaCpp):
+    """Stands for llama.cpp: it gives these log-probabilities to the tokens 0, 1, ..."""
+
+    def __init__(self, *logprobs: float) -> None:
+        self._logprobs = logprobs
+
+    def likeliest(self, ids: Sequence[int], *, shown: int) -> list[tuple[int, float]]:
+        return list(enumerate(self._logprobs))
+
+
+@pytest.mark.parametrize("side", ["theirs", "ours", "exact"])
+def test_a_log_probability_that_is_no_number_is_a_difference(side: str):
+    rows, nothing = [[1] * llama_cpp.EVERY * 2], torch.full((llama_cpp.EVERY * 2, 9), float("nan"))
+    level, theirs = torch.zeros(llama_cpp.EVERY * 2, 9), [-math.log(9)] * 2
+    assert (found := compared(Asked(*theirs), rows, level, level)).agrees, found
+    given: Any = {"theirs": Asked(theirs[0], math.nan), "ours": level, "exact": level}
+    if side != "theirs":
+        given["theirs"] = Asked(*theirs)
+        given[side] = torch.where(torch.arange(len(level))[:, None] == llama_cpp.EVERY - 1, nothing, level)  # at the first place asked
+    assert not compared(given["theirs"], rows, given["ours"], given["exact"]).agrees
+
+
+@needs_llama_cpp
+def test_a_model_whose_scores_overflow_is_not_finished(tmp_path: Path):
+    home = home_with(tmp_path, CASES["qwen3"])
+    _, model = store.load(path := home.open("sft").path)
+    with torch.no_grad():
+        model.get_parameter("head.weight").mul_(3e38).clamp_(-3e38, 3e38)
+    store.save_model(model, path)
+    with pytest.raises(CheckFailed, match=r"log-probabilities of llama\.cpp differ from ours by nan"):
+        exported(home, formats=("gguf",))
+    assert home.find("export") is None
+
+
+@pytest.mark.parametrize(("length", "asked"), [(3, 1), (8, 1), (15, 1), (16, 2)])
+def test_of_a_short_row_one_position_is_asked(length: int, asked: int):
+    level = torch.zeros(length, 9)
+    assert compared(Asked(-math.log(9)), [[1] * length], level, level).asked == asked
+
+
+def compared(theirs: Any, rows: list[list[int]], ours_TV: torch.Tensor, exact_TV: torch.Tensor) -> llama_cpp.Comparison:
+    return llama_cpp.compared(theirs, rows, [ours_TV], [exact_TV], kind="llama", shown=0)
 
 
 class Watched(Mapping[str, torch.Tensor]):
@@ -240,7 +307,7 @@ class Watched(Mapping[str, torch.Tensor]):
 
 @pytest.mark.parametrize("case", ["llama", "moe"])
 def test_weights_pass_through_memory_one_tensor_at_a_time(case: str, tmp_path: Path):
-    model = described(random_model(case))
+    model = described(random_model(case), tmp_path)
     watched = Watched(model.weights)
     entries = gguf.write(tmp_path / "m.gguf", dataclasses.replace(model, weights=watched), words(), name="m", quantise="q8_0")
     first, *others = watched  # the type checker of the test run looks at the first item of a mapping
@@ -249,11 +316,12 @@ def test_weights_pass_through_memory_one_tensor_at_a_time(case: str, tmp_path: P
     assert watched.most <= 2 * max(math.prod(entry.shape) for entry in entries)
 
 
-def test_a_changed_weight_is_noticed(tmp_path: Path):
-    path, entries, model = written(tmp_path, "qwen3", "q8_0")
-    place = gguf_reader.read(path).tensors["blk.1.ffn_up.weight"]
+@pytest.mark.parametrize(("quantise", "at", "changed"), [("q8_0", 40, b"\x55"), ("q8_0", 34, b"\xff\xff"), ("f32", 36, b"\xff" * 4)])
+def test_a_changed_weight_is_noticed(quantise: gguf.Quantise, at: int, changed: bytes, tmp_path: Path):
+    path, entries, model = written(tmp_path, "qwen3", quantise)
+    place = gguf_reader.read(path).tensors["blk.1.ffn_up.weight"].start + at
     data = bytearray(path.read_bytes())
-    data[place.start + 40] ^= 0x55
+    data[place : place + len(changed)] = changed  # a number, the scale of a block and a number that are none
     path.write_bytes(data)
     with pytest.raises(CheckFailed, match=r"blk\.1\.ffn_up\.weight: a stored weight is further from ours"):
         gguf_check.rounding(path, entries, model)
@@ -308,6 +376,10 @@ def one_tensor(shape: tuple[int, ...], kind: int = 0, offset: int = 0) -> bytes:
         header(fields=1, body=string(b"k") + struct.pack("<IIQ", 9, 4, 2**61)),
         header(fields=1, body=string(b"k") + struct.pack("<IIQ", 9, 9, 1)),
         header(fields=1, body=string(b"\xff\xfe") + struct.pack("<IB", 0, 1)),
+        header(fields=2, body=(string(b"k") + struct.pack("<IB", 0, 1)) * 2),
+        header(fields=2, body=(string(b"a\nb") + struct.pack("<IB", 0, 1)) * 2),
+        header(tensors=1, body=string(b"a\nb") + struct.pack("<I", 2**31)),
+        header(tensors=1, body=string(b"a\nb") + struct.pack("<IQIQ", 1, 4, 77, 0) + bytes(64)),
         header(tensors=1, body=one_tensor((2**40, 2**40)) + bytes(64)),
         header(tensors=1, body=one_tensor((4,), kind=77) + bytes(64)),
         header(tensors=1, body=one_tensor((4,), offset=3) + bytes(64)),
@@ -321,6 +393,35 @@ def test_a_lying_file_is_refused_in_one_line(data: bytes, tmp_path: Path):
     with pytest.raises(UsageError, match=r"m\.gguf: ") as caught:
         gguf_reader.read(tmp_path / "m.gguf")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "packed", "values"),
+    [
+        (0, struct.pack("<3B", 0, 1, 255), [0, 1, 255]),
+        (3, struct.pack("<2h", -5, 7), [-5, 7]),
+        (6, struct.pack("<2f", 0.5, -2.0), [0.5, -2.0]),
+        (7, bytes((0, 1, 2)), [False, True, True]),
+        (10, struct.pack("<1Q", 2**64 - 1), [2**64 - 1]),
+        (11, b"", []),
+    ],
+)
+def test_numbers_in_a_row_are_read(kind: int, packed: bytes, values: list[Any], tmp_path: Path):
+    (tmp_path / "m.gguf").write_bytes(header(fields=1, body=string(b"k") + struct.pack("<IIQ", 9, kind, len(values)) + packed))
+    found = gguf_reader.read(tmp_path / "m.gguf").fields["k"]
+    assert found.tolist() == values
+
+
+def test_numbers_in_a_row_take_about_as_much_memory_as_in_the_file(tmp_path: Path):
+    size = 1 << 20
+    (tmp_path / "m.gguf").write_bytes(header(fields=1, body=string(b"k") + struct.pack("<IIQ", 9, 0, size) + b"\1" * size))
+    tracemalloc.start()
+    try:
+        found = gguf_reader.read(tmp_path / "m.gguf").fields["k"]
+        assert tracemalloc.get_traced_memory()[1] < 2 * size
+    finally:
+        tracemalloc.stop()
+    assert (len(found), int(found.sum())) == (size, size)
 
 
 @settings(max_examples=300, deadline=None)

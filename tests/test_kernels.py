@@ -378,7 +378,7 @@ def test_what_comes_in_another_layout_is_put_right():
             pointwise.rms_norm(noise(3, 32, seed=2), gains, 1e-5), pointwise.rms_norm(noise(3, 32, seed=2), torch.ones(32), 1e-5)
         )
     with pytest.raises(AssertionError, match="multiple"):
-        attention.packed(documents([[8]]))(0, *(noise(1, 8, 1, 8, seed=3) for _ in range(3)), None)
+        both_ways(attention.packed(documents([[8]])), (noise(1, 8, 1, 8, seed=3),) * 3, noise(1, 8, 1, 8, seed=4), None)
 
 
 def test_a_run_begun_with_kernels_says_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

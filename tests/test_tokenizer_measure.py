@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from foreign_models import write_tokenizer
 
 from scratchlm import cli
 from scratchlm.core.artifact import Artifact, Home
@@ -151,6 +152,31 @@ def test_the_fastest_engine_is_taken_where_it_is_equal(tmp_path: Path):
     assert run(tmp_path / "one")[0].fingerprint == run(tmp_path / "two", engine=fast.PLAIN)[0].fingerprint
 
 
+@pytest.mark.skipif(not fast.installed(), reason="gigatoken is not installed")
+def test_an_engine_asked_for_too_late_is_told_and_how_to_get_it(tmp_path: Path):
+    quick, _ = run(tmp_path)
+    for engine in ("fastest", fast.NAME):
+        assert run(tmp_path, engine=engine) == (quick, [])
+    again, (event,) = run(tmp_path, engine=fast.PLAIN)
+    assert (again, store.engine_of(again.path)) == (quick, fast.NAME)
+    assert f"encodes with {fast.NAME}: --again makes the same once more, for {fast.PLAIN}" in event["note"]
+    plain, _ = run(tmp_path / "plain", engine=fast.PLAIN)
+    for engine in ("fastest", fast.NAME):
+        again, (event,) = run(tmp_path / "plain", engine=engine)
+        assert again == plain
+        assert f"for {fast.NAME}" in event["note"]
+
+
+def test_no_other_engine_is_told_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(fast, "installed", lambda: False)
+    monkeypatch.setattr(fast, "encoder", lambda text: None)
+    made, _ = run(tmp_path)
+    assert run(tmp_path) == (made, [])
+    (made.path / store.DECISIONS).write_text(json.dumps({"encoding": fast.NAME}))  # as of another machine
+    assert run(tmp_path) == (made, [])
+    assert [event["event"] for event in run(tmp_path, engine=fast.PLAIN)[1]] == ["engine"]
+
+
 @pytest.mark.parametrize(("kind", "installed", "said"), [("bpe", False, "not installed"), ("char", True, "not for 'char'")])
 def test_an_engine_that_cannot_be_had_is_said(kind: str, installed: bool, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(fast, "installed", lambda: installed)
@@ -196,6 +222,16 @@ def test_a_comparison_changes_nothing_of_the_tokenizer(real_data: Path, tmp_path
     again, events = run(tmp_path / "one", compare=str(real_data / "gpt2_bpe"))
     assert again == plain
     assert "--again makes the same once more" in next(event["note"] for event in events if event["event"] == "not_compared")
+
+
+def test_another_folder_of_the_same_name_is_another_tokenizer(tmp_path: Path):
+    for parent in ("a", "b"):
+        write_tokenizer(tmp_path / parent / "tok", turns=False)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    made, _ = run(tmp_path / "home", compare=str(tmp_path / "a" / "tok"))
+    for parent, told in (("a", []), ("link", []), ("b", ["not_compared"])):
+        again, events = run(tmp_path / "home", compare=str(tmp_path / parent / "tok"))
+        assert (again, [event["event"] for event in events]) == (made, told)
 
 
 def test_a_finished_tokenizer_is_there_though_what_it_was_compared_with_is_gone(real_data: Path, tmp_path: Path):

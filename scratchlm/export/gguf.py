@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scratchlm.core.errors import ArtifactError, UsageError
-from scratchlm.export.huggingface import their_name
+from scratchlm.export.huggingface import finite, pattern_of, their_name
 from scratchlm.export.rope import default_attention_factor
 
 Quantise = Literal["f32", "f16", "q8_0", "q4_0"]
@@ -143,7 +143,7 @@ def context_of(shape: Shape) -> int:
 
 
 def entries_of(model: Model, quantise: Quantise) -> Iterator[Entry]:
-    """The tensors of the file, in the order of ours; the experts of a layer are one tensor."""
+    """The tensors of the file, in the order of ours; the experts of a layer are one tensor, by number, as their router has them."""
     gguf, shape = package(), model.shape
     architecture = getattr(gguf.MODEL_ARCH, architecture_of(shape))
     table = gguf.get_tensor_name_map(architecture, shape["layers"])
@@ -151,6 +151,7 @@ def entries_of(model: Model, quantise: Quantise) -> Iterator[Entry]:
     for ours in model.sizes:
         stacks.setdefault(EXPERT.sub(".experts.", their_name(ours, model.names)), []).append(ours)
     for theirs, sources in stacks.items():
+        sources.sort(key=lambda ours: [int(number) for number in pattern_of(ours)[1]])
         name = table.get_name(theirs, try_suffixes=(".weight", ".bias"))
         if name is None:
             raise ArtifactError(f"{sources[0]}: llama.cpp's {architecture_of(shape).lower()} has no such tensor. Export hf instead.")
@@ -175,10 +176,8 @@ def values_of(entry: Entry, model: Model) -> NDArray[np.float32]:
     """A tensor's values as llama.cpp wants them ordered; ArtifactError when one is not finite."""
     if not entry.sources:
         return llama3_factors(model.shape)
-    tensors = [model.weights[source].detach().float() for source in entry.sources]
+    tensors = [finite(source, model.weights[source].detach()).float() for source in entry.sources]
     values = torch.stack(tensors) if entry.stacked else tensors[0]
-    if not bool(values.isfinite().all()):
-        raise ArtifactError(f"{entry.sources[0]}: a weight is not a finite number, so the model says nothing. Take one that does.")
     if entry.kind != "f32" and float(values.abs().max()) > LARGEST_HALF:
         raise UsageError(
             f"{entry.sources[0]}: a weight is beyond what {entry.kind} can hold, {LARGEST_HALF:,.0f}. Export with quantise f32."

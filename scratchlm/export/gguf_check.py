@@ -41,7 +41,7 @@ def rounding(path: Path, entries: Sequence[Entry], model: Model) -> float:
         off = np.abs(ours - gguf_reader.dequantised(file, entry.name))
         scale = np.abs(ours.reshape(-1, BLOCKS[entry.kind])).max(axis=1, keepdims=True)
         off = off.reshape(scale.shape[0], -1)
-        if (off > STEPS[entry.kind] * scale + TINY * LARGEST_STEPS[entry.kind]).any():
+        if not (off <= STEPS[entry.kind] * scale + TINY * LARGEST_STEPS[entry.kind]).all():  # what is no number is within no bound
             raise CheckFailed(f"{path}: {entry.name}: a stored weight is further from ours than {entry.kind} may put it. Export again.")
         largest = max(largest, float((off / np.maximum(scale, NORMAL)).max()))
     return largest

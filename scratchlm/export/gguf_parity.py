@@ -93,7 +93,7 @@ def check(file: Path, source: Source, ours: Ours, rounded: Logits, *, exact: boo
     rows = ours.rows(most=min(agreement.LENGTH, context - 1))
     logits = [ours.logits(row) for row in rows]
     found = llama_cpp.compared(theirs, rows, [rounded(row) for row in rows], logits, kind=kind, shown=source.shown)
-    if found.difference > found.limit:
+    if not found.agrees:
         reason = f"differ from ours by {found.difference:.1e}, limit {found.limit:.1e}"
         raise CheckFailed(f"{file}: the log-probabilities of llama.cpp {reason}. {llama_cpp.WAY_OUT}")
     prompts = {prompt: theirs.prompt(prompt, chats=ours.chats) for prompt in ours.prompts}
@@ -101,5 +101,5 @@ def check(file: Path, source: Source, ours: Ours, rounded: Logits, *, exact: boo
         prompts = {prompt: [ours.begin, *ids] for prompt, ids in prompts.items()}
     agreement.check_prompts(ours, prompts, f"{file}: llama.cpp")
     answers = {prompt: theirs.answer(ids, most=ours.room(ids)) for prompt, ids in ours.prompts.items()}
-    bound = 2 * llama_cpp.limit_of(kind, max(float(logits_TV.abs().max()) for logits_TV in logits)) if exact else None
+    bound = 2 * llama_cpp.limit_of(kind, agreement.largest(logits)) if exact else None
     return found, agreement.check_answers(ours, answers, f"{file}: llama.cpp", bound=bound)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlm.core.errors import UsageError
+from scratchlm.export.fields import shown
 
 MAGIC, VERSION = b"GGUF", 3
 ALIGNMENT = 32
@@ -43,6 +44,7 @@ class Gguf:
 
     path: Path
     fields: dict[str, Any]
+    """Numbers, texts, lists of texts, and numbers in a row as arrays."""
     tensors: dict[str, Tensor]
 
     def data(self, name: str) -> NDArray[np.uint8]:
@@ -99,7 +101,11 @@ def read(path: Path) -> Gguf:
     # The shortest field is an empty name, a type and a byte; the shortest tensor has an empty name and no dims.
     if field_count > cursor.left // 13 or tensor_count > cursor.left // 24:
         raise cursor.wrong(f"{field_count:,} fields and {tensor_count:,} tensors are claimed, version {version}")
-    fields = {cursor.text(): _value(cursor, cursor.number("I")) for _ in range(field_count)}
+    fields: dict[str, Any] = {}
+    for _ in range(field_count):
+        if (name := cursor.text()) in fields:
+            raise cursor.wrong(f"the field {shown(name, 60)} stands twice")
+        fields[name] = _value(cursor, cursor.number("I"))
     listed = [_tensor(cursor) for _ in range(tensor_count)]
     alignment = fields.get("general.alignment", ALIGNMENT)
     if not isinstance(alignment, int) or isinstance(alignment, bool) or not 8 <= alignment <= 1 << 16:
@@ -130,16 +136,17 @@ def _value(cursor: _Cursor, kind: int) -> Any:
         return [cursor.text() for _ in range(cursor.count(least=8))]
     if inner not in SCALARS:
         raise cursor.wrong(f"an array is of type {inner}")
-    size = struct.calcsize(f"<{SCALARS[inner]}")
-    count = cursor.count(least=size)
-    return list(struct.unpack(f"<{count}{SCALARS[inner]}", cursor.take(count * size)))
+    if SCALARS[inner] == "?":
+        return np.frombuffer(cursor.take(cursor.count(least=1)), np.uint8) != 0
+    dtype = np.dtype(f"<{SCALARS[inner]}")
+    return np.frombuffer(cursor.take(cursor.count(least=dtype.itemsize) * dtype.itemsize), dtype)
 
 
 def _tensor(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
     """(name, shape, type, offset)."""
     name, dims = cursor.text(), cursor.number("I")
     if dims > MOST_DIMS:
-        raise cursor.wrong(f"{name[:60]} has {dims:,} dims")
+        raise cursor.wrong(f"{shown(name, 60)} has {dims:,} dims")
     shape = tuple(cursor.number("Q") for _ in range(dims))[::-1]
     return name, shape, cursor.number("I"), cursor.number("Q")
 
@@ -151,15 +158,15 @@ def _placed(
     found: dict[str, Tensor] = {}
     for name, shape, number, offset in listed:
         if name in found or number not in LAYOUTS or not shape:
-            raise cursor.wrong(f"{name[:60]} stands twice, has no dims or is of an unknown type {number}")
+            raise cursor.wrong(f"{shown(name, 60)} stands twice, has no dims or is of an unknown type {number}")
         kind, weights, size = LAYOUTS[number]
         size_bytes = math.prod(shape) // weights * size
         if shape[-1] % weights or offset % alignment or begin + offset + size_bytes > end or not size_bytes:
-            raise cursor.wrong(f"{name[:60]} does not lie within the file's {end:,} bytes")
+            raise cursor.wrong(f"{shown(name, 60)} does not lie within the file's {end:,} bytes")
         found[name] = Tensor(name, shape, kind, begin + offset, size_bytes)
     reached = begin
     for tensor in sorted(found.values(), key=lambda each: each.start):
         if tensor.start < reached:
-            raise cursor.wrong(f"{tensor.name[:60]} overlaps another tensor")
+            raise cursor.wrong(f"{shown(tensor.name, 60)} overlaps another tensor")
         reached = tensor.start + tensor.size_bytes
     return found

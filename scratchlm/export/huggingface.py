@@ -91,8 +91,15 @@ def _entry(model: Model, name: str) -> Entry:
 
 
 def _tensor(model: Model, name: str) -> Tensor:
-    tensor = model.weights[name]
+    tensor = finite(name, model.weights[name])
     return tensor.T.contiguous() if is_transposed(name, model.names) else tensor
+
+
+def finite(name: str, tensor: Tensor) -> Tensor:
+    """The weights of that name; ArtifactError when one is not finite."""
+    if not bool(tensor.isfinite().all()):
+        raise ArtifactError(f"{name}: a weight is not a finite number, so the model says nothing. Take one that does.")
+    return tensor
 
 
 def pattern_of(name: str) -> tuple[str, list[str]]:

@@ -7,15 +7,18 @@ log-probabilities move by some thousandths whatever the file says.
 import importlib
 import importlib.util
 import json
+import math
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from scratchlm.core.errors import CheckFailed
+from scratchlm.export import agreement
 
 TOP = 5
 """Likeliest tokens compared at each position."""
@@ -56,6 +59,11 @@ class Comparison:
     """Positions at which both find the same token the likeliest."""
     asked: int
 
+    @property
+    def agrees(self) -> bool:
+        """Whether the difference is within the limit: where either is no number, it is not."""
+        return self.difference <= self.limit
+
 
 def installed() -> bool:
     """Whether xllamacpp can be imported."""
@@ -86,7 +94,8 @@ class LlamaCpp:
         """
         asked = {"prompt": list(ids), "max_tokens": 1, "temperature": 0, "logprobs": TOP, "n_probs": TOP, "logit_bias": [[shown, 1e9]]}
         choice = self._ask(self._server.handle_completions, asked)["choices"][0]
-        return [(each["id"], each["logprob"]) for each in choice["logprobs"]["content"][0]["top_logprobs"]]
+        found = choice["logprobs"]["content"][0]["top_logprobs"]
+        return [(each["id"], math.nan if each["logprob"] is None else each["logprob"]) for each in found]  # JSON has no word for NaN
 
     def prompt(self, text: str, *, chats: bool) -> list[int]:
         """The ids of a question by the file's own chat template and tokenizer, or of a text that is to be continued."""
@@ -120,20 +129,25 @@ class LlamaCpp:
 def compared(
     theirs: LlamaCpp, rows: Sequence[Sequence[int]], ours: Sequence[Tensor], exact: Sequence[Tensor], *, kind: str, shown: int
 ) -> Comparison:
-    """Every ``EVERY``th position of ``rows``; ``ours`` and ``exact`` are our ``logits_TV`` with the file's weights and with our own.
+    """Every ``EVERY``th position of ``rows``, of a shorter row the last one.
+
+    ``ours`` and ``exact`` are our ``logits_TV`` with the file's weights and with our own.
 
     llama.cpp rounds what flows between the weights as the file rounds the weights, so it may move the log-probability of a likely token
     by as much as that rounding does, twice where errors meet, and by what float32 sums differ by.
     """
-    difference = rounding = 0.0
-    equal = asked = 0
+    differences: list[Tensor] = []
+    roundings: list[Tensor] = []
+    equal = 0
     for row, ours_TV, exact_TV in zip(rows, ours, exact, strict=True):
         logprobs_TV = ours_TV.log_softmax(-1)
         moved_TV = (logprobs_TV - exact_TV.log_softmax(-1)).abs()
-        for length in range(EVERY, len(row) + 1, EVERY):
+        for length in range(min(EVERY, len(row)), len(row) + 1, EVERY):
             found = theirs.likeliest(row[:length], shown=shown)
-            rounding = max(rounding, *(float(moved_TV[length - 1, id]) for id, _ in found))
-            difference = max(difference, *(abs(float(logprobs_TV[length - 1, id]) - logprob) for id, logprob in found))
-            equal, asked = equal + (found[0][0] == int(ours_TV[length - 1].argmax())), asked + 1
-    largest = max(float(exact_TV.abs().max()) for exact_TV in exact)
-    return Comparison(difference, rounding, TWICE * rounding + limit_of(kind, largest), equal, asked)
+            ids, logprobs = [id for id, _ in found], torch.tensor([logprob for _, logprob in found], dtype=torch.float64)
+            roundings.append(moved_TV[length - 1, ids].max())
+            differences.append((logprobs_TV[length - 1, ids].double() - logprobs).abs().max())
+            equal += ids[0] == int(ours_TV[length - 1].argmax())
+    difference, rounding = agreement.largest(differences), agreement.largest(roundings)
+    limit = TWICE * rounding + limit_of(kind, agreement.largest(exact))
+    return Comparison(difference, rounding, limit, equal, len(differences))

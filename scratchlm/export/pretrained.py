@@ -15,7 +15,7 @@ from scratchlm.export import families, safetensors_reader
 from scratchlm.export.families import FAMILIES
 from scratchlm.export.fields import read_json, shown
 from scratchlm.export.huggingface import Names, is_transposed, their_name
-from scratchlm.export.safetensors_reader import Weights
+from scratchlm.export.safetensors_reader import INDEX, ONE, Weights
 
 CONFIG, CARD = "config.json", "README.md"
 MOST_CARD = 1 << 20
@@ -53,6 +53,13 @@ class Pretrained:
             if size > held:
                 raise UsageError(f"{where}: it asks for {size:,} numbers of {name} alone; the files hold {held:,}. Take another copy.")
         return cls(path, shape, weights)
+
+    @property
+    def files(self) -> list[Path]:
+        """What was read of it and decides what it is here: config, weights, their index and the card."""
+        weights = {place.file for place in self.weights.places.values()}
+        beside = [CONFIG, CARD] if self.path / ONE in weights else [CONFIG, CARD, INDEX]
+        return sorted({*weights, *(self.path / name for name in beside if (self.path / name).is_file())})
 
     def tensors(self, expected: Iterable[tuple[str, tuple[int, ...]]], names: Names) -> "Renamed":
         """The weights under our names; UsageError names the first tensor that is missing, superfluous or of another shape.

@@ -57,8 +57,7 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
     shape, tensors = shape_of(config, found, words), tensors_of(found)
     theirs = foreign_template.judge(path, words.tokenizer)
     taught = config.stage == "sft" or (config.stage is None and not words.appended and theirs.is_ours != "no")
-    files = sorted({place.file for place in found.weights.places.values()} | {path / CONFIG, path / words.file})
-    inputs = {file.name: sha256_of(file) for file in files}
+    inputs = {file.name: sha256_of(file) for file in files_read(found, words)}
     tokenizer = home.build("tokenizer", config, inputs, lambda out: words.tokenizer.save(out.path))
 
     def make(draft: Draft) -> None:
@@ -71,6 +70,12 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
 
     base = home.build("base", config, inputs | {tokenizer.name: tokenizer.fingerprint}, make)
     return home.build("sft", config, [base], lambda draft: write_taught(draft, base)) if taught else base
+
+
+def files_read(found: Pretrained, words: Adopted) -> list[Path]:
+    """Every file that decides what comes out; one that is not there is no input, so that it is noticed when it comes."""
+    beside = (found.path / name for name in (*words.files, *foreign_template.FILES))
+    return sorted({*found.files, *filter(Path.is_file, beside)})
 
 
 def write_taught(draft: Draft, base: Artifact) -> None:

@@ -37,7 +37,7 @@ class Config(Settings):
     compare: Path | None = Field(default=None, json_schema_extra=FREE)
     """A folder with another tokenizer, such as GPT-2's `encoder.json` and `vocab.bpe`: it is measured on the same text, for the report."""
     compare_split: str | None = Field(default=None, json_schema_extra=FREE)
-    """Where that one cuts text, if its files do not say: a name that `scratchlm adopt` would take as `split`."""
+    """Where that one cuts text, if its files do not say: a name that adopting takes as a split, such as gpt-2."""
     engine: Literal["fastest", "gigatoken", "tokenizers"] = Field(default="fastest", json_schema_extra=FREE)
     """Encodes; both give the same ids. fastest: gigatoken where it is installed and shown to be equal, otherwise tokenizers."""
     seed: int = 0
@@ -80,21 +80,33 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
         check_round_trip(tokenizer, report["round_trip"]["documents_lost"])
         draft.write_json("pieces.json", own(report))
         if config.compare is not None:
-            draft.write_json(store.DECISIONS, {"encoding": engine, "compared": {"other": config.compare.name} | beside(report)})
+            told = {"other": config.compare.name, "folder": str(config.compare)} | beside(report)
+            draft.write_json(store.DECISIONS, {"encoding": engine, "compared": told})
         share = round(trained.learned_share, 4) if isinstance(trained, ByteLevel) else 1.0
         facts = {"kind": tokenizer.kind, "size": tokenizer.size, "bytes_per_token": report["bytes_per_token"], "engine": engine}
         draft.count(**facts, **text, learned_share=share)
         journal.event("vocabulary", **facts)
 
     made = home.build("tokenizer", config, [corpus], make)
-    if config.compare is not None and _compared_with(made.path) != config.compare.name:
-        journal.event("not_compared", note=f"{made.path} was finished before: --again makes the same once more and compares it")
+    for event, note in _too_late(config, made.path):
+        journal.event(event, note=note)
     return made
 
 
+def _too_late(config: Config, path: Path) -> Iterator[tuple[str, str]]:
+    """What was asked of a tokenizer that was finished before: an event and a note each."""
+    if config.compare is not None and _compared_with(path) != str(config.compare):
+        yield "not_compared", f"{path} was finished before: --again makes the same once more and compares it"
+    used = store.engine_of(path)
+    # On a machine that lacks the engine that was chosen another one encodes: nothing to make again.
+    asked = decided(config, path) if config.engine == "fastest" and used == fast.PLAIN else config.engine
+    if asked not in ("fastest", used):
+        yield "engine", f"{path} was finished before and encodes with {used}: --again makes the same once more, for {asked}"
+
+
 def _compared_with(path: Path) -> str | None:
-    """The other tokenizer of a finished one's report."""
-    return json.loads((path / store.DECISIONS).read_text(encoding="utf-8")).get("compared", {}).get("other")
+    """The folder of the other tokenizer in a finished one's report."""
+    return json.loads((path / store.DECISIONS).read_text(encoding="utf-8")).get("compared", {}).get("folder")
 
 
 def fewer(kind: str) -> str:

@@ -30,6 +30,8 @@ MOST_IDS = 64
 """That end an answer; models in use name at most five."""
 BESIDE = ("tokenizer_config.json", "special_tokens_map.json")
 IDS_BESIDE = ("generation_config.json", "config.json")
+MERGES_OF = {"encoder.json": "vocab.bpe", "vocab.json": "merges.txt"}
+"""A file of pieces -> the one of their merges."""
 SPLITS_OF = {"GPT2Tokenizer": "gpt2", "Qwen2Tokenizer": "qwen2"}
 """The split pattern of tokenizers whose files do not say it, by the class that their configuration names."""
 
@@ -47,6 +49,8 @@ class Adopted:
     """Tokens that it lacked: the model's embedding needs a row for each, from ``tokenizer.size - len(appended)`` on."""
     file: str
     """Where it was read from."""
+    files: tuple[str, ...]
+    """That one and all others that were read."""
 
 
 def adopt(folder: Path, *, split: str | None = None) -> Adopted:
@@ -70,7 +74,8 @@ def adopt(folder: Path, *, split: str | None = None) -> Adopted:
     begin = next((id for id in begins if id != end and _is_put_first(names[id], unchecked, beside["tokenizer_config.json"], file)), None)
     all_ends = tuple(dict.fromkeys([*ends, end, names.index(TURN_END)]))
     words = Foreign(spec, control=control, end_of_text=end, begin=begin, ends=all_ends, where=str(file))
-    return Adopted(words, begin, all_ends, appended, file.name)
+    read = (file.name, MERGES_OF.get(file.name, file.name), *(name for name in beside if (folder / name).is_file()))
+    return Adopted(words, begin, all_ends, appended, file.name, tuple(dict.fromkeys(read)))
 
 
 def _is_put_first(name: str, spec: Spec, config: Spec, file: Path) -> bool:
@@ -112,7 +117,7 @@ def _read(folder: Path, beside: Mapping[str, Spec], split: str | None) -> tuple[
             if file.is_file() and not _is_tiktoken(file):
                 spec, begin, end = foreign_sentencepiece.spec_of(_data(file), str(file))
                 return file, spec, [name or "" for name in (begin, end)]
-    for first, second in (("encoder.json", "vocab.bpe"), ("vocab.json", "merges.txt")):
+    for first, second in MERGES_OF.items():
         if (folder / first).is_file() and (folder / second).is_file():
             file, config = folder / first, beside["tokenizer_config.json"]
             named = split or ("gpt2" if first == "encoder.json" else SPLITS_OF.get(str(config.get("tokenizer_class"))))
