@@ -109,7 +109,7 @@ def nanogpt(folder: Path) -> tuple[float, float]:
     subprocess.run([sys.executable, "train.py", *NANOGPT], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     wall = time.perf_counter() - begun
     found = subprocess.run([sys.executable, "-c", MEASURE], cwd=folder, check=True, capture_output=True, text=True)
-    return wall, float(found.stdout)
+    return wall, float(found.stdout.split()[-1])
 
 
 def main() -> None:

@@ -93,6 +93,8 @@ def parse(arguments: list[str]) -> Any:
         raise UsageError(" ".join(error.format_message().split())) from None  # pyright: ignore[reportAttributeAccessIssue]
 
 
+LEARNS = ("run", "pretrain", "sft", "prefer", "reinforce")
+"""Verbs that train."""
 CLICK_ERROR: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 """What parsing raises: click's own class, or typer's copy of it in newer versions."""
 
@@ -119,6 +121,10 @@ def _command(verb: str) -> Callable[..., tuple[str, Values]]:
 
 def build(verb: str, values: Values) -> int:
     """Build one stage's artifact, or all of a recipe's for ``run``."""
+    from scratchlm.kernels import build as kernels
+
+    if verb in LEARNS:
+        kernels.begin()  # the compiler works while Python imports
     from scratchlm.core import machine
     from scratchlm.core.artifact import Home
     from scratchlm.core.journal import Journal, written_to

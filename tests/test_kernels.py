@@ -169,7 +169,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A room with a kernel of one function, and a folder of its own for what is built."""
     monkeypatch.setattr(build, "__file__", str(tmp_path / "build.py"))
     monkeypatch.setenv(build.CACHE, str(tmp_path / "built"))
-    monkeypatch.setattr(build, "features", lambda: frozenset({"fast"}))
+    monkeypatch.setattr(build, "features", lambda: frozenset({build.NEEDS}))
     forget()
     (tmp_path / "one.cpp").write_text('extern "C" int one() { return 1; }\n')
     yield tmp_path / "one.cpp"
@@ -178,39 +178,43 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.skipif(build.shutil.which("g++") is None, reason="there is no g++")
 def test_a_kernel_is_built_once_for_each_text(source: Path):
-    assert build.library("one", "fast").one() == 1
+    assert build.library("one").one() == 1
     first = sorted((source.parent / "built").iterdir())
     forget()
-    assert build.library("one", "fast").one() == 1
+    assert build.library("one").one() == 1
     assert sorted((source.parent / "built").iterdir()) == first
     forget()
     source.write_text('extern "C" int one() { return 2; }\n')
-    assert build.library("one", "fast").one() == 2
+    assert build.library("one").one() == 2
     assert len(list((source.parent / "built").iterdir())) == 2
 
 
 @pytest.mark.skipif(build.shutil.which("g++") is None, reason="there is no g++")
-def test_kernels_can_be_built_beforehand(source: Path):
-    build.begin("wings")
-    assert not (source.parent / "built").exists()
-    build.begin("fast")
-    assert build.library("one", "fast").one() == 1
+def test_kernels_can_be_built_beforehand(source: Path, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(build, "features", lambda: frozenset())
+        build.begin()
+        assert not (source.parent / "built").exists()
+    build.begin()
+    assert build.library("one").one() == 1
 
 
 def test_why_there_is_no_kernel_is_said(source: Path, monkeypatch: pytest.MonkeyPatch):
-    assert "no wings" in reason_of(lambda: build.library("one", "wings"))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(build, "features", lambda: frozenset())
+        assert "no avx512_bf16" in reason_of(lambda: build.library("one"))
     with monkeypatch.context() as away:
         away.setenv("PATH", "")
         forget()
-        assert "no C++ compiler" in reason_of(lambda: build.library("one", "fast"))
+        assert "no C++ compiler" in reason_of(lambda: build.library("one"))
     if build.shutil.which("g++"):
         source.write_text("this is no program\n")
         forget()
-        assert "cannot build one.cpp" in reason_of(lambda: build.library("one", "fast"))
+        assert "cannot build one.cpp" in reason_of(lambda: build.library("one"))
         source.write_text('extern "C" int one() { return 1; }\n')
         forget()
         monkeypatch.setenv(build.CACHE, str(source))  # a file where a folder should be
-        assert "cannot be built" in reason_of(lambda: build.library("one", "fast"))
+        assert "cannot be built" in reason_of(lambda: build.library("one"))
 
 
 def test_training_without_a_kernel_says_so_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -403,4 +407,4 @@ def test_no_home_folder_is_a_reason(source: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("Could not determine home directory.")))
     if build.shutil.which("g++"):
-        assert "no home folder" in reason_of(lambda: build.library("one", "fast"))
+        assert "no home folder" in reason_of(lambda: build.library("one"))

@@ -11,7 +11,6 @@ from torch.autograd.function import once_differentiable
 from scratchlm.core.tensors import Attend
 from scratchlm.kernels import build
 
-NEEDS = "avx512_bf16"
 LANES = 16
 """Channels of a head come in multiples of this."""
 LOG2_E = 1.4426950408889634
@@ -19,7 +18,7 @@ LOG2_E = 1.4426950408889634
 
 def library() -> ctypes.CDLL:
     """The compiled kernel; raises build.Unavailable."""
-    return build.library("attention", NEEDS)
+    return build.library("attention")
 
 
 def first_seen(segments_BT: Int[Tensor, "B T"], window: int | None) -> Int[Tensor, "B T"]:

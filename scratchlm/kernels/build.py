@@ -13,6 +13,8 @@ from pathlib import Path
 
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
 SECONDS = 120
+NEEDS = "avx512_bf16"
+"""What a processor must be able to do, in Linux's words."""
 CACHE = "SCRATCHLM_KERNELS"
 """The environment variable that names the folder for built kernels."""
 
@@ -22,22 +24,22 @@ class Unavailable(Exception):
 
 
 @functools.cache
-def library(name: str, needs: str) -> ctypes.CDLL:
-    """The kernel ``name`` of this room, for processors with the feature ``needs``; raises Unavailable.
+def library(name: str) -> ctypes.CDLL:
+    """The kernel ``name`` of this room; raises Unavailable.
 
     The library shares OpenMP's threads with torch, which has loaded its own copy under the same name before.
     """
-    if needs not in features():
-        raise Unavailable(f"this processor has no {needs}")
+    if NEEDS not in features():
+        raise Unavailable(f"this processor has no {NEEDS}")
     try:
         return ctypes.CDLL(str(_begun(name).result()))
     except OSError as error:
         raise Unavailable(f"the kernel that was built cannot be loaded ({error})") from None
 
 
-def begin(needs: str) -> None:
-    """Build what is not built yet, all at once, while the caller goes on; nothing on a processor without the feature ``needs``."""
-    if needs in features():
+def begin() -> None:
+    """Build what is not built yet, all at once, while the caller goes on; nothing on a processor that cannot run it."""
+    if NEEDS in features():
         for source in sorted(Path(__file__).parent.glob("*.cpp")):
             _begun(source.stem)
 

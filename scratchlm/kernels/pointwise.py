@@ -18,7 +18,6 @@ from torch.nn import functional as F  # noqa: N812
 
 from scratchlm.kernels import build
 
-NEEDS = "avx512_bf16"
 LANES = 16
 PARTS = 64
 """Into which rows are cut, as in ``pointwise.cpp``."""
@@ -29,7 +28,7 @@ _CHOSEN: ContextVar[bool] = ContextVar("kernels", default=False)
 
 def library() -> ctypes.CDLL:
     """The compiled kernels; raises build.Unavailable."""
-    return build.library("pointwise", NEEDS)
+    return build.library("pointwise")
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from scratchlm.core.tensors import Every
 from scratchlm.evals import bits
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
-from scratchlm.kernels import build, pointwise
 from scratchlm.model import architectures, qwen3
 from scratchlm.model.architectures import ModelConfig
 from scratchlm.tokenizer import store as tokenizers
@@ -50,7 +49,6 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
 
 def train(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, journal: Journal) -> None:
     """All of pre-training: rows in, a model out."""
-    build.begin(pointwise.NEEDS)
     tokenizer = tokenizers.load(vocabulary.path)
     model = architectures.build(sized(config, tokenizer), seed=config.seed)
     session = Session.open(out, config, journal, model)

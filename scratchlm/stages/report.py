@@ -3,7 +3,6 @@
 from scratchlm.core.artifact import Artifact, Draft, Home, sha256_of
 from scratchlm.core.config import Settings
 from scratchlm.core.journal import Journal
-from scratchlm.report import page
 from scratchlm.stages import STAGES
 
 
@@ -13,6 +12,8 @@ class Config(Settings):
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Write ``report/index.html`` about whatever stages are finished."""
+    from scratchlm.report import page  # it draws with matplotlib, which every other command would wait for
+
     others = {verb: name for verb, name in STAGES.items() if name != "report"}
     made = {name: artifact.fingerprint for name in others.values() if (artifact := home.find(name))}
     evidence = {"evidence": sha256_of(page.EVIDENCE)} if page.EVIDENCE.exists() else {}
