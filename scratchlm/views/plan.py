@@ -100,7 +100,7 @@ def memory(model: AnyConfig, config: Any) -> list[Row]:
         "gradients": "float32",
         "optimizer": optimizer.kind,
         "activations": f"{rows} of {config.rows} rows at once; bfloat16 keeps about 0.7",
-        "loss": f"scores of {cost.LOSS_ROWS} positions at a time, and the head's gradients",
+        "loss": f"scores of {cost.loss_rows(model.vocab):,} positions at a time, and the head's gradients",
     }
     return [*((name, short(size, "B"), means[name]) for name, size in parts.items()), ("together", short(sum(parts.values()), "B"), "")]
 
