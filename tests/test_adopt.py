@@ -2,13 +2,16 @@
 
 import importlib.util
 import json
+import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import foreign_models
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from scratchlm import cli
 from scratchlm.core.artifact import Artifact, Home
@@ -268,6 +271,56 @@ def test_a_refused_directory_leaves_no_home(tmp_path: Path):
     with pytest.raises(UsageError, match=r"config\.json: cannot be read"):
         adopted_recipe.make_home(tmp_path / "empty", tmp_path / "home")
     assert not (tmp_path / "home").exists()
+
+
+def spoiled(directory: Path, name: str, *, row: int, value: float) -> None:
+    """One number of a tensor is no longer finite."""
+    tensors = load_file(directory / "model.safetensors")
+    tensors[name][row, 0] = value
+    save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "value"), [("model.layers.1.mlp.up_proj.weight", 3, math.nan), ("model.embed_tokens.weight", 0, -math.inf)]
+)
+def test_weights_that_are_no_numbers_are_refused_by_name(name: str, row: int, value: float, tmp_path: Path):
+    there = foreign_models.write(tmp_path / "there", "qwen3", turns=True)
+    assert adopted_recipe.make_home(there, tmp_path / "old") == 0
+    before = {name: Home(tmp_path / "old").open(name) for name in ("tokenizer", "base", "sft")}
+    spoiled(there, name, row=row, value=value)
+    with pytest.raises(UsageError, match=rf"model\.safetensors: {re.escape(name)}: a weight is not a finite number") as caught:
+        adopted_recipe.make_home(there, tmp_path / "new")
+    assert ("\n" in str(caught.value), (tmp_path / "new").exists(), caught.value.exit_code) == (False, False, 2)
+    with pytest.raises(UsageError, match="not a finite number"):
+        adopted_recipe.make_home(there, tmp_path / "old", again=True)
+    assert {name: Home(tmp_path / "old").open(name) for name in before} == before
+
+
+def test_rows_that_are_left_out_may_hold_anything(tmp_path: Path):
+    there = foreign_models.write(tmp_path / "there", "qwen3")
+    spoiled(there, "model.embed_tokens.weight", row=-1, value=math.nan)
+    made, _ = adopted(there, Home(tmp_path / "home"))
+    assert all(bool(tensor.isfinite().all()) for tensor in store.load(made.path)[1].state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ([{"type": "Lowercase"}, {"type": "NFD"}, {"type": "StripAccents"}], "(Lowercase, NFD, StripAccents)"),
+        ([{"type": "NFKC"}], "(NFKC)"),
+        ([{"type": "Replace", "pattern": {"String": " "}, "content": "_"}], "(Replace)"),
+        ([{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}], None),
+        ([], None),
+    ],
+)
+def test_a_tokenizer_that_rewrites_text_is_told(parts: list[dict[str, Any]], told: str | None, tmp_path: Path):
+    there = foreign_models.write(tmp_path / "there", "llama")
+    spec = json.loads((there / "tokenizer.json").read_text())
+    (there / "tokenizer.json").write_text(json.dumps(spec | {"normalizer": {"type": "Sequence", "normalizers": parts}}))
+    _, notes = adopted(there, Home(tmp_path / "home"))
+    rewrites = [note for note in notes if "rewrites text" in note]
+    before = "its tokenizer rewrites text before it cuts it"
+    assert rewrites == ([f"{before} {told}: what is decoded is not always what was typed"] if told else [])
 
 
 def test_the_card_of_what_was_made_names_where_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,7 @@ import pytest
 from scratchlm.core import artifact
 from scratchlm.core.artifact import Artifact, Draft, Home, read_artifact
 from scratchlm.core.config import Settings
-from scratchlm.core.errors import ArtifactError, UsageError
+from scratchlm.core.errors import ArtifactError, CheckFailed, UsageError
 
 
 class Config(Settings):
@@ -41,6 +41,13 @@ def whole(home: Home) -> Artifact:
     made.verify()
     assert sorted(path.name for path in home.path.iterdir()) == ["words"]
     return made
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_count_that_is_no_number_is_refused(value: float, home: Home):
+    with pytest.raises(CheckFailed, match=f"loss came out as {value}"):
+        home.build("base", Settings(), {}, lambda draft: draft.count(steps=3, loss=value))
+    assert home.find("base") is None
 
 
 def test_an_artifact_lists_its_files_counts_and_inputs(home: Home):

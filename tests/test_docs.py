@@ -3,6 +3,7 @@
 import ast
 import importlib
 import importlib.util
+import itertools
 import re
 import runpy
 import shlex
@@ -216,6 +217,14 @@ def test_the_readme_keeps_a_place_for_measured_results():
     text = README.read_text(encoding="utf-8")
     assert text.count("<!-- results -->") == text.count("<!-- /results -->") == 1
     assert text.index("<!-- results -->") < text.index("<!-- /results -->")
+
+
+def test_no_export_in_the_readme_takes_away_what_the_one_before_it_made():
+    named = [
+        set(formats.split(",")) for formats in re.findall(r"^scratchlm export .*--format (\S+)", README.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert len(named) >= 2
+    assert all(before <= after for before, after in itertools.pairwise(named))
 
 
 def test_decisions_are_numbered_short_and_say_why():

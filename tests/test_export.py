@@ -45,10 +45,10 @@ class Made(Settings):
     lr: float = 0.1
 
 
-def home_with(path: Path, config: Any, *, kind: str = "bpe", name: str = "sft") -> Home:
+def home_with(path: Path, config: Any, *, kind: str = "bpe", name: str = "sft", size: int = 300) -> Home:
     """A run whose one model has random weights and norms that differ from one."""
     home = Home(path / "tiny")
-    tokenizer = tokenizers.train(kind, [TEXT], size=300)
+    tokenizer = tokenizers.train(kind, [TEXT], size=size)
     model = build(config.model_copy(update={"vocab": tokenizer.size}), seed=3)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny import VOCAB, logits, random_tokens, tiny
 from torch.testing import assert_close
 
-from scratchlm.core.errors import UsageError
+from scratchlm.core.errors import CheckFailed, UsageError
 from scratchlm.core.records import Message
 from scratchlm.generate import speaker as speakers
 from scratchlm.generate.engine import Answer, Engine
@@ -190,6 +190,15 @@ def test_a_row_is_chosen_without_a_look_at_its_neighbours():
     how = Sampling(temperature=1, top_k=7, top_p=0.8)
     together = choose(logits_BV, uniform_B, how)
     assert_close(together, torch.cat([choose(logits_BV[row : row + 1], uniform_B[row : row + 1], how) for row in range(6)]))
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+@pytest.mark.parametrize("scores", [[1.0, math.nan], [math.inf, 1.0], [-math.inf, -math.inf]])
+def test_scores_without_a_largest_choose_nothing(scores: list[float], temperature: float):
+    logits_BV = torch.tensor([[0.0, 1.0], scores])
+    with pytest.raises(CheckFailed, match=r"generate: the model's scores are not finite numbers.*Take a model"):
+        choose(logits_BV, torch.tensor([0.5, 0.5]), Sampling(temperature=temperature))
+    assert choose(torch.tensor([[-math.inf, 1.0]]), torch.tensor([0.5]), Sampling(temperature=temperature)).tolist() == [1]
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": -1}, {"temperature": math.nan}, {"top_k": 0}, {"top_p": 0}, {"max_tokens": 0}])

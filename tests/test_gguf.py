@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import math
 import struct
+import sys
 import tracemalloc
 import weakref
 from collections import Counter
@@ -340,6 +341,22 @@ def test_a_changed_weight_is_noticed(quantise: gguf.Quantise, at: int, changed: 
 def test_what_llama_cpp_computes_otherwise_is_refused(config: AnyConfig, why: str, tmp_path: Path):
     with pytest.raises(UsageError, match=why):
         exported(home_with(tmp_path, config), formats=("gguf",))
+
+
+@pytest.mark.parametrize("kind", ["unigram", "wordpiece", "char", "byte"])
+def test_what_gguf_cannot_say_is_found_out_before_anything_is_written(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export, "write_huggingface", lambda *_: pytest.fail("hf was written first"))
+    home = home_with(tmp_path, qwen3.Config(**GROUPED, hidden=96), kind=kind, size=600)
+    with pytest.raises(UsageError, match=r"only byte pairs are written for llama\.cpp|llama\.cpp needs merges"):
+        exported(home, formats=("hf", "gguf"))
+    assert sorted(path.name for path in (home.path / "export.partial").iterdir()) == ["plan.json"]
+
+
+def test_without_the_package_that_writes_gguf_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export, "write_huggingface", lambda *_: pytest.fail("hf was written first"))
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(UsageError, match="pip install gguf"):
+        exported(home_with(tmp_path, qwen3.Config(**GROUPED, hidden=96)), formats=("hf", "gguf"))
 
 
 def test_a_window_becomes_the_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -8,6 +8,7 @@ import re
 import struct
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -394,6 +395,34 @@ def test_what_a_tokenizer_loses_is_told():
     )
 
 
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"text_bytes_of": 5_000_000, "learned_share": 1.0}, "It was made from 1,200 documents, 5 MB: all the training text."),
+        ({"text_bytes_of": 10_000_000}, "It was made from 1,200 documents, 5 MB: a sample of the 10 MB of training text."),
+        (
+            {"text_bytes_of": 5_000_000, "learned_share": 0.75},
+            "It was made from 1,200 documents, 5 MB: all the training text. Its training had room for 75.0 % of that.",
+        ),
+    ],
+)
+def test_the_text_of_a_tokenizer_is_told_in_words(counts: dict[str, Any], said: str, tmp_path: Path):
+    home = Home(tmp_path)
+    whole = {"kind": "bpe", "size": 4096, "text_documents": 1200, "text_bytes": 5_000_000, **counts}
+    home.build("tokenizer", Nothing(), {}, lambda out: out.count(**whole))
+    seen = cells(page.render(home, OTHERS))
+    assert f"Tokenizer Kind bpe · Pieces 4,096 {said}" in seen
+    assert "text_bytes" not in seen.lower().replace(" ", "_")
+
+
+def test_figures_from_few_documents_say_so():
+    told = {"round_trip": {"documents": 3}}
+    assert vocab.few(told) == "These figures rest on only 3 held-out documents: others may give other figures."
+    assert vocab.few(told | {"other": "gpt2"}).startswith("The comparison with gpt2 rests on only 3 held-out documents:")
+    assert vocab.few({"round_trip": {"documents": 1}}).startswith("These figures rest on only 1 held-out document:")
+    assert vocab.few({"round_trip": {"documents": 10}}) == vocab.few({}) == ""
+
+
 @pytest.mark.parametrize("missing", [*PIECES, None])
 def test_a_tokenizer_that_tells_less_has_a_section_too(tmp_path: Path, missing: str | None):
     def make(out: Draft) -> None:
@@ -403,7 +432,7 @@ def test_a_tokenizer_that_tells_less_has_a_section_too(tmp_path: Path, missing: 
     home = Home(tmp_path)
     home.build("tokenizer", Nothing(), {}, make)
     seen = cells(page.render(home, OTHERS))
-    assert "Tokenizer kind bpe · size 4,096" in seen
+    assert "Tokenizer Kind bpe · Pieces 4,096" in seen
     assert ("en 9 7 kB" in seen) == (missing not in (None, "languages"))
 
 

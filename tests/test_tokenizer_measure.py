@@ -272,6 +272,49 @@ def test_a_setting_that_cannot_be_leaves_the_finished_tokenizer(sets: list[str],
     assert Home(path).open("tokenizer") == made
 
 
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (["vocab.compare=/nonexistent"], r"vocab\.compare: /nonexistent: no tokenizer is in it"),
+        (["vocab.compare=HERE"], r"vocab\.compare: .*: no tokenizer is in it"),
+        (["vocab.compare_split=nonsense"], r"vocab\.compare_split: 'nonsense' will not do: give one of cl100k, gpt-2"),
+    ],
+)
+@pytest.mark.parametrize("finished", [True, False])
+def test_what_cannot_be_compared_is_refused_whether_or_not_it_is_finished(sets: list[str], said: str, finished: bool, tmp_path: Path):
+    path = tmp_path / "home"
+    corpus_in(Home(path))
+    words = ["vocab", "smoke", "--home", str(path), "--json"]
+    assert cli.answer([*words, "--set", "vocab.size=400"]) == 0
+    if not finished:
+        shutil.rmtree(path / "tokenizer")
+    with pytest.raises(UsageError, match=said) as caught:
+        cli.answer([*words, *(word for each in sets for word in ("--set", each.replace("HERE", str(tmp_path))))])
+    assert ("\n" in str(caught.value), caught.value.exit_code, (path / "tokenizer").exists()) == (False, 2, finished)
+    assert cli.answer(words) == 0  # nothing of it stuck
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"kind": "char", "size": 4}, "100.0 % of the held-out characters are unknown to it and do not come back. Give a larger"),
+        ({"kind": "char", "size": 60}, None),
+        ({"kind": "byte"}, None),
+    ],
+)
+def test_a_tokenizer_that_does_not_know_the_text_says_so(settings: dict[str, Any], told: str | None, tmp_path: Path):
+    notes = [event["note"] for event in run(tmp_path, **settings)[1] if event["event"] == "unknown_characters"]
+    assert [note.startswith(str(told)) for note in notes] == [True] * (told is not None)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "full", "told"), [(10, True, None), (11, True, "--set vocab.size=N, or a kind"), (11, False, "a text to")]
+)
+def test_one_in_a_hundred_may_be_unknown(unknown: int, full: bool, told: str | None):
+    note = vocab.lossy({"characters": 1000, "unknown": unknown}, full=full)
+    assert note is None if told is None else told in str(note) and str(note).startswith("1.1 %")
+
+
 def test_how_much_of_the_text_was_learned_from_is_counted(tmp_path: Path):
     assert run(tmp_path / "one", kind="unigram")[0].counts["learned_share"] == 1.0
     assert run(tmp_path / "two", kind="byte")[0].counts["learned_share"] == 1.0

@@ -6,6 +6,7 @@ of artifacts that one process at a time may change. Same configuration and input
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 import scratchlm
 from scratchlm.core.config import Settings, binding
-from scratchlm.core.errors import ArtifactError, UsageError
+from scratchlm.core.errors import ArtifactError, CheckFailed, UsageError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -90,7 +91,10 @@ class Draft:
         self.counts: dict[str, float | int | str] = {}
 
     def count(self, **counts: float | int | str) -> None:
-        """Put numbers (or short words) into the manifest."""
+        """Put numbers (or short words) into the manifest; CheckFailed for one that is no finite number, which JSON cannot hold."""
+        strange = next((name for name, value in counts.items() if isinstance(value, float) and not math.isfinite(value)), None)
+        if strange is not None:
+            raise CheckFailed(f"{self.path}: {strange} came out as {counts[strange]}. Look at what this stage was given.")
         self.counts.update(counts)
 
     def write_text(self, name: str, text: str) -> Path:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scratchlm.core.config import nearest
 from scratchlm.core.errors import ArtifactError, UsageError
 from scratchlm.export.fields import Fields
 from scratchlm.export.rope import rope_fields, rope_of
@@ -56,9 +55,7 @@ def to_ours(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     model_type = config.get("model_type")
     kinds = {reads: kind for kind, family in FAMILIES.items() for reads in family.reads}
     if not isinstance(model_type, str) or model_type not in kinds:
-        raise UsageError(
-            f"{where}: model_type {fields.shown('model_type')} is not one we can compute.{nearest(str(model_type)[:40], kinds)}"
-        )
+        raise UsageError(f"{where}: model_type {fields.shown('model_type')} is not one we can compute. Known: {', '.join(kinds)}.")
     for name in ("final_logit_softcapping", "attn_logit_softcapping", "logits_soft_cap"):
         fields.must(name, None)
     kind = kinds[model_type]

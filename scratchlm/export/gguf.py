@@ -91,14 +91,19 @@ def package() -> ModuleType:
     return gguf
 
 
-def write(path: Path, model: Model, words: Words, *, name: str, quantise: Quantise) -> list[Entry]:
-    """Write the file; what it holds comes back. UsageError when llama.cpp has no architecture for this function."""
-    gguf = package()
+def planned(model: Model, words: Words, quantise: Quantise) -> list[Entry]:
+    """The tensors of the file, none of them read yet; UsageError when llama.cpp has no architecture for this function."""
     entries = list(entries_of(model, quantise))
     if len(words.tokens) != model.shape["vocab"]:
         raise ArtifactError(
             f"the tokenizer has {len(words.tokens)} pieces, the model {model.shape['vocab']} rows. Take the tokenizer that lies beside it."
         )
+    return entries
+
+
+def write(path: Path, model: Model, words: Words, *, name: str, quantise: Quantise) -> list[Entry]:
+    """Write the file; what it holds comes back. It is refused as by ``planned``."""
+    gguf, entries = package(), planned(model, words, quantise)
     writer = gguf.GGUFWriter(path, architecture_of(model.shape).lower())
     try:
         writer.add_name(name)

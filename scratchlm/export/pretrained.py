@@ -122,6 +122,11 @@ class Renamed(Mapping[str, Tensor]):
         """What a tensor is stored in."""
         return self._weights.dtype(self._found[name])
 
+    def where(self, name: str) -> str:
+        """The file that holds a tensor and what it is called there."""
+        theirs = self._found[name]
+        return f"{self._weights.places[theirs].file}: {shown(theirs)}"
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._found)
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from scratchlm.core.config import Settings
+from scratchlm.core.errors import CheckFailed
 
 
 class Sampling(Settings):
@@ -25,7 +26,12 @@ class Sampling(Settings):
 
 
 def choose(logits_BV: Float[Tensor, "B V"], uniform_B: Float[Tensor, " B"], sampling: Sampling) -> Int[Tensor, " B"]:
-    """One token per row; ``uniform_B`` in [0, 1) is the only randomness, so a row's choice never depends on its neighbours."""
+    """One token per row; ``uniform_B`` in [0, 1) is the only randomness, so a row's choice never depends on its neighbours.
+
+    CheckFailed when a row has no largest score: one is no number, or beyond all.
+    """
+    if not bool(logits_BV.amax(dim=-1).isfinite().all()):
+        raise CheckFailed("generate: the model's scores are not finite numbers, so none is the likeliest. Take a model with sound weights.")
     if sampling.temperature == 0:
         return logits_BV.argmax(dim=-1)
     scores_BV, order_BV = (logits_BV.double() / sampling.temperature).sort(dim=-1, descending=True, stable=True)

@@ -12,6 +12,9 @@ PIECES = 24
 """In each list."""
 NAMED = 5
 """Documents and bytes that a sentence names."""
+FEW = 10
+"""Held-out documents below which a figure may be chance."""
+LABELS = {"kind": "Kind", "size": "Pieces", "bytes_per_token": "Bytes per token", "engine": "Encodes with"}
 TABLES = {"languages": "language", "sources": "source"}
 LISTS = {"most_frequent": "Most frequent pieces", "longest": "Longest pieces", "idle": "Pieces that held-out text never needs"}
 
@@ -20,12 +23,37 @@ def section(artifact: Artifact) -> dict[str, Any]:
     """What the page shows of a tokenizer; what its own account does not tell is left out."""
     told = (gather.plain(artifact.path / "pieces.json") or {}) | (gather.plain(artifact.path / "decisions.json") or {}).get("compared", {})
     return {
-        "counts": dict(artifact.counts),
+        "counts": {label: artifact.counts[name] for name, label in LABELS.items() if name in artifact.counts},
         "other": told.get("other", "the other"),
-        "said": [said for said in (comes_back(told), known(told), in_use(told, artifact.counts.get("size"))) if said],
+        "said": [said for said in sentences(told, artifact.counts) if said],
         "tables": [table(name, told, column) for column, name in TABLES.items() if told.get(column)],
         "lists": {title: [row["shown"] for row in told[name][:PIECES]] for name, title in LISTS.items() if told.get(name)},
     }
+
+
+def sentences(told: Mapping[str, Any], counts: Mapping[str, Any]) -> tuple[str, ...]:
+    """What there is to say, empty where it is not known."""
+    return learned(counts), comes_back(told), known(told), in_use(told, counts.get("size")), few(told)
+
+
+def learned(counts: Mapping[str, Any]) -> str:
+    """From which text, as sentences; the share only where something was left out."""
+    if not {"text_documents", "text_bytes", "text_bytes_of"} <= counts.keys():
+        return ""
+    used, there = counts["text_bytes"], counts["text_bytes_of"]
+    whole = "all the training text" if used == there else f"a sample of the {words.size(there)} of training text"
+    said = f"It was made from {counts['text_documents']:,} documents, {words.size(used)}: {whole}."
+    share = counts.get("learned_share", 1)
+    return said if share == 1 else f"{said} Its training had room for {words.share(share, 1)} of that."
+
+
+def few(told: Mapping[str, Any]) -> str:
+    """That there was little to measure on, as a sentence."""
+    documents = (told.get("round_trip") or {}).get("documents", FEW)
+    if documents >= FEW:
+        return ""
+    what = f"The comparison with {told['other']} rests" if "other" in told else "These figures rest"
+    return f"{what} on only {documents} held-out document{'' if documents == 1 else 's'}: others may give other figures."
 
 
 def table(name: str, told: Mapping[str, Any], column: str) -> dict[str, Any]:

@@ -27,8 +27,9 @@ from scratchlm.export.safetensors_writer import Entry
 from scratchlm.model import store
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, shape_only
 from scratchlm.serve.choose import EXAMPLES
-from scratchlm.tokenizer import foreign_files, foreign_template
+from scratchlm.tokenizer import foreign_files, foreign_json, foreign_template
 from scratchlm.tokenizer.foreign_files import Adopted
+from scratchlm.tokenizer.foreign_json import BLANK
 from scratchlm.tokenizer.foreign_template import Verdict
 
 ROWS_OF_WORDS = ("embedding.weight", "head.weight")
@@ -55,6 +56,7 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
     path = Path(config.directory)
     found, words = Pretrained.open(path), foreign_files.adopt(path, split=config.split)
     shape, tensors = shape_of(config, found, words), tensors_of(found)
+    check_finite(tensors, words, shape)
     theirs = foreign_template.judge(path, words.tokenizer)
     taught = config.stage == "sft" or (config.stage is None and not words.appended and theirs.is_ours != "no")
     inputs = {file.name: sha256_of(file) for file in files_read(found, words)}
@@ -128,14 +130,24 @@ def write_model(draft: Draft, tensors: Renamed, words: Adopted, shape: AnyConfig
     entries = {name: Entry(torch.float32 if config.dtype == "float32" else tensors.dtype(name), size) for name, size in shapes_of(shape)}
 
     def read(name: str) -> Tensor:
-        tensor = tensors[name]
-        if name in ROWS_OF_WORDS:
-            tensor = fitted(tensor, words)
-        return tensor[: shape.context].to(entries[name].dtype) if name == POSITIONS else tensor.to(entries[name].dtype)
+        return kept(name, tensors, words, shape).to(entries[name].dtype)
 
     safetensors_writer.write(draft.path, entries, read, most=None)
     draft.write_json(store.SHAPE, to_plain(shape))
     draft.count(parameters=sum(torch.Size(entry.shape).numel() for entry in entries.values()))
+
+
+def kept(name: str, tensors: Renamed, words: Adopted, shape: AnyConfig) -> Tensor:
+    """What is stored here of a tensor."""
+    tensor = fitted(tensors[name], words) if name in ROWS_OF_WORDS else tensors[name]
+    return tensor[: shape.context] if name == POSITIONS else tensor
+
+
+def check_finite(tensors: Renamed, words: Adopted, shape: AnyConfig) -> None:
+    """UsageError for the first tensor of which something is kept that is no finite number."""
+    for name in tensors:
+        if not bool(kept(name, tensors, words, shape).isfinite().all()):
+            raise UsageError(f"{tensors.where(name)}: a weight is not a finite number, so the model says nothing. Take another copy.")
 
 
 def fitted(rows_VD: Tensor, words: Adopted) -> Tensor:
@@ -156,10 +168,19 @@ def notes_of(config: Config, found: Pretrained, words: Adopted, shape: AnyConfig
         yield f"{dropped:,} rows of the embedding belong to no piece: they are left out"
     if words.appended:
         yield f"its tokenizer has no {' and no '.join(words.appended)}: added behind the last piece, each with the mean of all rows"
+    if rewriting := rewriters(words):
+        told = "what is decoded is not always what was typed"
+        yield f"its tokenizer rewrites text before it cuts it ({', '.join(rewriting)}): {told}"
     if shape.context < found.shape["context"]:
         yield f"it reads {shape.context:,} tokens at once, not {found.shape['context']:,}"
     elif config.context is None:
         yield f"it reads {shape.context:,} tokens at once; --set context=N makes fine-tuning cheaper"
+
+
+def rewriters(words: Adopted) -> list[str]:
+    """The parts of its tokenizer that change text; not those that write blanks as ``▁``, which decoding turns back."""
+    blanks = ({"type": "Prepend", "prepend": BLANK}, {"type": "Replace", "pattern": {"String": " "}, "content": BLANK})
+    return list(dict.fromkeys(part["type"] for part in foreign_json.parts(words.tokenizer.spec, "normalizer") if part not in blanks))
 
 
 def notes_on_chats(words: Adopted, theirs: Verdict) -> Iterator[str]:

@@ -87,14 +87,17 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
     origin = next((made.path / ORIGIN for name in ("base", "sft") if (made := home.find(name)) and (made.path / ORIGIN).exists()), None)
 
     def make(draft: Draft) -> None:
+        source = source_of(exported) if "gguf" in config.formats else None
+        if source is not None:  # what GGUF cannot hold is found out before anything is written
+            gguf.planned(source.model, source.words, config.quantise)
         ours = ours_of(exported)
         if "hf" in config.formats:
             write_huggingface(draft, exported)
             write_card(draft, exported, beside={found.name: found for found in beside}, origin=origin)
             parity.check_transformers(draft, ours, journal)
             parity.check_mlx(draft, ours, journal)
-        if "gguf" in config.formats:
-            gguf_parity.write(draft, source_of(exported), ours, config.quantise, journal)
+        if source is not None:
+            gguf_parity.write(draft, source, ours, config.quantise, journal)
 
     return home.build("export", config, [chosen, *beside], make)
 

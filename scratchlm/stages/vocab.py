@@ -2,11 +2,12 @@
 
 import heapq
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,12 +18,14 @@ from scratchlm.core.errors import CheckFailed, DataError, UsageError
 from scratchlm.core.journal import Journal
 from scratchlm.evals.vocabulary import beside, measured, own
 from scratchlm.sources import record
-from scratchlm.tokenizer import fast, foreign_files, splits, store
+from scratchlm.tokenizer import fast, foreign_files, foreign_patterns, splits, store
 from scratchlm.tokenizer.bytelevel import ByteLevel
 from scratchlm.tokenizer.interface import Tokenizer
 
 CHECKED = 64
 """Held-out documents whose ids are compared between two engines in every run."""
+LOSSY = 0.01
+"""A larger share of held-out characters that are unknown is told."""
 
 
 class Config(Settings):
@@ -54,13 +57,25 @@ class Config(Settings):
         """A later command may be given elsewhere."""
         return None if compare is None else compare.resolve()
 
+    @field_validator("compare_split")
+    @classmethod
+    def _is_known(cls, split: str | None) -> str | None:
+        """Also where nothing is compared yet: it stays in the home."""
+        known = sorted([*foreign_patterns.PATTERNS, *foreign_patterns.ALIASES])
+        if split is not None and split not in known:
+            raise ValueError(f"give one of {', '.join(known)}")
+        return split
+
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Train a tokenizer on the cleaned corpus and measure it on held-out text."""
     corpus = home.open("corpus")
+    other = cache(lambda: _other(config))
+    if _compared_with(home.path / "tokenizer") != str(config.compare):
+        other()  # refused at once, also where a finished tokenizer is not compared any more
 
     def make(draft: Draft) -> None:
-        other = None if config.compare is None else foreign_files.adopt(config.compare, split=config.compare_split).tokenizer
+        other()
         sample = sampled(corpus.path / "train.parquet", config)
         if not sample.bytes:
             raise DataError(f"{corpus.path / 'train.parquet'}: no text to train a tokenizer on. Give more with --data.")
@@ -76,7 +91,7 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
         tokenizer = store.load(draft.path)
         held_out = corpus.path / "validation.parquet"
         check_engines(trained, tokenizer, held_out)
-        report = measured(tokenizer, record.read(held_out, facts=("lang",)), other)
+        report = measured(tokenizer, record.read(held_out, facts=("lang",)), other())
         check_round_trip(tokenizer, report["round_trip"]["documents_lost"])
         draft.write_json("pieces.json", own(report))
         if config.compare is not None:
@@ -86,6 +101,8 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
         facts = {"kind": tokenizer.kind, "size": tokenizer.size, "bytes_per_token": report["bytes_per_token"], "engine": engine}
         draft.count(**facts, **text, learned_share=share)
         journal.event("vocabulary", **facts)
+        if note := lossy(report["coverage"], full=trained.size >= config.size):
+            journal.event("unknown_characters", note=note)
 
     made = home.build("tokenizer", config, [corpus], make)
     for event, note in _too_late(config, made.path):
@@ -104,9 +121,28 @@ def _too_late(config: Config, path: Path) -> Iterator[tuple[str, str]]:
         yield "engine", f"{path} was finished before and encodes with {used}: --again makes the same once more, for {asked}"
 
 
+def _other(config: Config) -> Tokenizer | None:
+    """The tokenizer to compare with; UsageError when there is none in its folder."""
+    try:
+        return None if config.compare is None else foreign_files.adopt(config.compare, split=config.compare_split).tokenizer
+    except UsageError as error:
+        raise UsageError(f"vocab.compare: {error}") from None
+
+
 def _compared_with(path: Path) -> str | None:
-    """The folder of the other tokenizer in a finished one's report."""
-    return json.loads((path / store.DECISIONS).read_text(encoding="utf-8")).get("compared", {}).get("folder")
+    """The folder of the other tokenizer in the report of the one at ``path``, if there are both."""
+    file = path / store.DECISIONS
+    return json.loads(file.read_text(encoding="utf-8")).get("compared", {}).get("folder") if file.exists() else None
+
+
+def lossy(coverage: Mapping[str, Any], *, full: bool) -> str | None:
+    """What to say of a tokenizer that does not know many characters; ``full``: it has all rows that it was allowed."""
+    characters, unknown = coverage["characters"], coverage["unknown"]
+    if unknown <= LOSSY * characters:
+        return None
+    more = "a larger --set vocab.size=N" if full else "a text to learn from that has them"
+    way_out = f"Give {more}, or a kind that knows every byte, such as --set vocab.kind=bpe"
+    return f"{100 * unknown / characters:.1f} % of the held-out characters are unknown to it and do not come back. {way_out}"
 
 
 def fewer(kind: str) -> str:
