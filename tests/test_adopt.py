@@ -451,6 +451,24 @@ def test_a_model_that_begins_with_a_token_of_its_own_answers_as_it_did(tmp_path:
     assert Speaker.load(again.path).text_ids("fox") == speaker.text_ids("fox")
 
 
+@pytest.mark.skipif(not llama_cpp.installed(), reason="xllamacpp, the runtime to compare with, is not installed")
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_gpt2_as_its_makers_begin_with_it_is_equal_to_four_decimals_in_llama_cpp(seed: int, tmp_path: Path):
+    """Louder weights are not: llama.cpp looks GELU up in half precision, see ``llama_cpp.by_table``."""
+    import transformers
+
+    there = foreign_models.write(tmp_path / "there", "gpt2")
+    config = transformers.AutoConfig.from_pretrained(there)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(there)
+    home = Home(tmp_path / "home")
+    adopted(there, home)
+    counts = export.run(export.Config(formats=("gguf",)), home, Journal()).counts
+    assert float(counts["largest_logprob_difference"]) < llama_cpp.EXACT
+    assert counts["equal_answers_gguf"] == 2
+
+
 def test_conversations_begin_with_that_token_too_and_so_does_what_is_exported(tmp_path: Path):
     there = with_begin(tmp_path / "there", turns=True)
     home = Home(tmp_path / "home")

@@ -95,8 +95,9 @@ def written(path: Path, case: str, quantise: gguf.Quantise) -> tuple[Path, list[
 def test_llama_cpp_computes_what_we_compute(case: str, tmp_path: Path):
     made, events = exported(home_with(tmp_path, CASES[case], name="sft"), formats=("gguf",))
     (fact,) = [event for event in events if event["event"] == "parity"]
-    exact = llama_cpp.EXACT if not case.startswith("gpt2") else llama_cpp.GELU
-    assert fact["largest_difference"] <= exact
+    assert (fact["table"] > 0) == case.startswith("gpt2")
+    assert fact["table"] < llama_cpp.GELU / 2
+    assert fact["largest_difference"] <= llama_cpp.EXACT + llama_cpp.TWICE * fact["table"]
     assert fact["equal_likeliest"] == fact["likeliest"] > 10
     assert fact["equal_answers"] == fact["prompts"] == 3
     assert fact["rounding"] == 0
@@ -283,7 +284,7 @@ def test_of_a_short_row_one_position_is_asked(length: int, asked: int):
 
 
 def compared(theirs: Any, rows: list[list[int]], ours_TV: torch.Tensor, exact_TV: torch.Tensor) -> llama_cpp.Comparison:
-    return llama_cpp.compared(theirs, rows, [ours_TV], [exact_TV], kind="llama", shown=0)
+    return llama_cpp.compared(theirs, rows, [ours_TV], [exact_TV], [exact_TV], shown=0)
 
 
 class Watched(Mapping[str, torch.Tensor]):

@@ -63,7 +63,8 @@ def write(draft: Draft, source: Source, ours: Ours, quantise: Quantise, journal:
         "are equal"
     )
     told += f"; rounded weights move ours by {found.rounding:.1e}" if found.rounding else ""
-    facts = {"largest_difference": found.difference, "limit": found.limit, "rounding": found.rounding}
+    told += f"; its table for GELU, of half-precision numbers, moves ours by {found.table:.1e}" if found.table else ""
+    facts = {"largest_difference": found.difference, "limit": found.limit, "rounding": found.rounding, "table": found.table}
     counts = {"equal_likeliest": found.equal, "likeliest": found.asked, "equal_answers": equal, "prompts": len(ours.prompts)}
     journal.event("parity", run=True, reader="llama.cpp", note=told, **facts, **counts)
     draft.count(largest_logprob_difference=found.difference, rounding_logprob_difference=found.rounding, equal_answers_gguf=equal)
@@ -88,11 +89,13 @@ def check(file: Path, source: Source, ours: Ours, rounded: Logits, *, exact: boo
 
     ``exact``: the weights are ours to the bit, so that answers must be equal but for near-ties.
     """
-    context, kind = gguf.context_of(source.model.shape), source.model.shape["kind"]
+    context = gguf.context_of(source.model.shape)
     theirs = LlamaCpp(file, context=context)
     rows = ours.rows(most=min(agreement.LENGTH, context - 1))
     logits = [ours.logits(row) for row in rows]
-    found = llama_cpp.compared(theirs, rows, [rounded(row) for row in rows], logits, kind=kind, shown=source.shown)
+    with llama_cpp.by_table():
+        read = [ours.logits(row) for row in rows]
+    found = llama_cpp.compared(theirs, rows, [rounded(row) for row in rows], logits, read, shown=source.shown)
     if not found.agrees:
         reason = f"differ from ours by {found.difference:.1e}, limit {found.limit:.1e}"
         raise CheckFailed(f"{file}: the log-probabilities of llama.cpp {reason}. {llama_cpp.WAY_OUT}")
@@ -101,5 +104,5 @@ def check(file: Path, source: Source, ours: Ours, rounded: Logits, *, exact: boo
         prompts = {prompt: [ours.begin, *ids] for prompt, ids in prompts.items()}
     agreement.check_prompts(ours, prompts, f"{file}: llama.cpp")
     answers = {prompt: theirs.answer(ids, most=ours.room(ids)) for prompt, ids in ours.prompts.items()}
-    bound = 2 * llama_cpp.limit_of(kind, agreement.largest(logits)) if exact else None
+    bound = 2 * found.limit if exact else None
     return found, agreement.check_answers(ours, answers, f"{file}: llama.cpp", bound=bound)
