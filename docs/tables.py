@@ -46,8 +46,6 @@ USUAL = {
     "rope_theta": "Base of the rotary angles: the larger, the slower the slowest turns.",
     "norm_eps": "Added to mean squares, so that nothing is divided by zero.",
     "dropout": "Share of activations that are set to zero in training.",
-    "factor": "How many times as long the texts may be.",
-    "original_context": "Positions that the model learned from.",
     "experts": "Feed-forwards in each block.",
     "experts_per_token": "Of them, those that a position is answered by.",
     "lr": "Peak step size.",
@@ -58,13 +56,8 @@ USUAL = {
     "eps": "Added to root mean squares, so that nothing is divided by zero.",
     "momentum": "Of the running mean of gradients.",
     "weight_decay": "On matrices only, times the step size.",
-    "floor": "Factor that is left at the end.",
-    "steps": "Updates of the model.",
     "validation_steps": "Steps between two measurements.",
     "sample_steps": "Steps between two samples.",
-    "epochs": "How often each pair is seen.",
-    "pairs_per_step": "Pairs of answers in a step.",
-    "max_tokens": "Of an answer at most.",
 }
 """What a field is called everywhere in the field, for those whose name says nearly all."""
 HEAD = """<!-- made by docs/tables.py: change the docstring of the row instead -->

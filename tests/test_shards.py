@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from scratchlm.batches import waiting
 from scratchlm.batches.shards import Encoded, Layout, Shards, open_split, write_split
 from scratchlm.core.artifact import Artifact, Home
 from scratchlm.core.errors import ArtifactError, DataError
@@ -44,6 +46,26 @@ def test_every_document_is_there_once_behind_a_separator(tmp_path: Path):
     assert shards.tokens == sum(LENGTHS) + len(LENGTHS)
     assert shards.bytes == 10 * sum(LENGTHS)
     assert ids[shards.starts].tolist() == [END] * len(DOCUMENTS)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 4, 8])
+def test_it_does_not_matter_how_many_rows_wait_together(at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for shard_tokens in (11, 1000):
+        here = written(tmp_path / "all", shard_tokens=shard_tokens)
+        with monkeypatch.context() as patch:
+            patch.setattr(waiting, "AT_ONCE", at_once)
+            there = written(tmp_path / "some", shard_tokens=shard_tokens)
+        assert all_tokens(there) == all_tokens(here)
+        for file in sorted((tmp_path / "all" / "train").glob("*.parquet")):
+            assert pq.read_table(file).to_pylist() == pq.read_table(tmp_path / "some" / "train" / file.name).to_pylist()
+
+
+def test_ids_of_more_than_2_gib_are_found():
+    ids = pa.array([f"{n:01024d}" for n in range(waiting.AT_ONCE)])
+    numbers = pa.array(np.arange(waiting.AT_ONCE))
+    batches = [pa.record_batch([ids if field.name == "doc_id" else numbers.cast(field.type) for field in waiting.ROWS], waiting.ROWS)] * 33
+    found = waiting.taken(batches, np.array([33 * waiting.AT_ONCE - 1, 5, 7 * waiting.AT_ONCE + 6]))
+    assert [int(id) for id in found["doc_id"].to_pylist()] == found["place"].to_pylist() == [waiting.AT_ONCE - 1, 5, 6]
 
 
 def test_shards_are_full_but_never_too_full(tmp_path: Path):
@@ -189,6 +211,20 @@ def test_the_shards_say_who_encoded_them_and_a_missing_engine_is_told(tmp_path: 
     assert tokenize.run(tokenize.Config(), home, Journal(events.append)).counts["engine"] == fast.PLAIN
     (said,) = (event["note"] for event in events if event["event"] == "engine")
     assert said == "gigatoken is not installed here: tokenizers encodes, to the same ids but more slowly"
+
+
+@pytest.mark.skipif(not fast.installed(), reason="gigatoken is not installed")
+def test_documents_left_to_the_other_engine_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home, vocabulary, made = road(tmp_path, size=600)
+    (vocabulary.path / store.DECISIONS).write_text(json.dumps({"encoding": fast.NAME}))
+    monkeypatch.setattr(fast, "cut_alike", lambda text: "number 7," not in text)
+    home.renew("shards")
+    events: list[Event] = []
+    again = tokenize.run(tokenize.Config(shard_tokens=100), home, Journal(events.append))
+    assert again.counts["left_by_engine"] == 40  # all that one batch holds
+    assert again.fingerprint == made.fingerprint
+    (said,) = (event["note"] for event in events if event["event"] == "engine")
+    assert said.startswith("gigatoken: 40 documents, encoded together with a character that it may cut otherwise, were left to tokenizers")
 
 
 def test_an_engine_that_is_none_is_told(tmp_path: Path):

@@ -114,6 +114,7 @@ def test_characters_that_the_engines_know_differently_have_the_same_ids(split: s
     assert quick is not None
     for text in ("a\u088fb", "ok", "1\U00016ff4", "a\U00033479", "日本 🎈 a\U0001f600"):
         assert quick.encode_batch(["ok", text]).lists() == [plain.encode("ok"), plain.encode(text)]
+    assert (plain.left, quick.left) == (0, 6)  # three batches of two
     assert not fast.cut_alike("a\u088fb")
     assert fast.cut_alike("naïve ก 日本 🎈")
 

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 from jaxtyping import Int, UInt32
 from pydantic import ValidationError
 
+from scratchlm.batches import waiting
 from scratchlm.core import seeds
 from scratchlm.core.artifact import sha256_of, write_atomically
 from scratchlm.core.config import Settings
-from scratchlm.core.errors import ArtifactError, DataError
+from scratchlm.core.errors import ArtifactError
 
 INDEX = pa.schema(
     [
@@ -29,18 +30,7 @@ INDEX = pa.schema(
         ("bytes", pa.int64()),  # of its text in UTF-8
     ]
 )
-WAITING = pa.schema(
-    [
-        ("order", pa.int64()),
-        ("doc_id", pa.string()),
-        ("place", pa.int64()),  # of the token that opens it, among those that wait
-        ("length", pa.int64()),
-        ("source", pa.string()),
-        ("bytes", pa.int64()),
-    ]
-)
 SPOOLED, SPOOLED_ROWS = "unsorted.tmp", "unsorted.arrow"
-ROWS_AT_ONCE = 65_536
 REMEDY = "Run `scratchlm tokenize` with --again."
 
 
@@ -147,34 +137,37 @@ class Shards:
 def write_split(path: Path, documents: Iterable[Encoded], layout: Layout) -> None:
     """Write ``documents``, whose ids are unique, as the shards of the split ``path``, ordered by their hashes.
 
-    Tokens and what is known of each document wait in files, so a split may be larger than memory: some 32 bytes of it are used for each
-    document. A document stays whole: one longer than a shard gets a shard of its own.
+    Tokens and what is known of each document wait in files, so a split may be larger than memory: some 30 bytes of it are used for each
+    document, beside pages of those files, which the system takes back when it needs them. A document stays whole: one longer than a
+    shard gets a shard of its own.
     """
     path.mkdir(parents=True, exist_ok=True)
     for left in path.iterdir():  # by a kill
         left.unlink()
     _spool(path, documents, layout)
     with pa.memory_map(str(path / SPOOLED_ROWS)) as file:
-        rows = pa.ipc.open_file(file).read_all()
-        order = _ordered(rows, path.name)
+        index = pa.ipc.open_file(file)
+        batches = [index.get_batch(number) for number in range(index.num_record_batches)]
+        rows = pa.Table.from_batches(batches)
+        order = waiting.ordered(rows, path.name)
         groups = list(_grouped(rows["length"].to_numpy()[order], layout.shard_tokens))
         spooled = _mapped(path / SPOOLED, layout.dtype)
         for shard, group in enumerate(groups):
             stem = path / name_of(shard)
-            taken = rows.take(pa.array(order[group]))
-            _write_shard(stem, taken, spooled, group.start)
+            parts = np.split(order[group], range(waiting.AT_ONCE, group.stop - group.start, waiting.AT_ONCE))
+            tokens = _write_shard(stem, (waiting.taken(batches, part) for part in parts), spooled, group.start)
             facts = ShardFacts(
                 shard=shard,
                 of=len(groups),
                 tokenizer=layout.tokenizer,
                 opening=layout.opening,
                 dtype=layout.dtype,
-                n_tokens=int(taken["length"].to_numpy().sum()),
-                n_documents=taken.num_rows,
+                n_tokens=tokens,
+                n_documents=group.stop - group.start,
                 sha256=sha256_of(stem.with_suffix(".bin")),
             )
             write_atomically(stem.with_suffix(".json"), (facts.model_dump_json(indent=1) + "\n").encode())
-        del spooled, rows  # some systems keep a mapped file from being removed
+        del spooled, rows, batches, index  # some systems keep a mapped file from being removed
     (path / SPOOLED).unlink()
     (path / SPOOLED_ROWS).unlink()
 
@@ -205,7 +198,7 @@ def _spool(path: Path, documents: Iterable[Encoded], layout: Layout) -> None:
     """Write the tokens of ``documents`` as they come, and beside them a row for each."""
     place = 0
     rows: list[tuple[int, str, int, int, str, int]] = []
-    with (path / SPOOLED).open("wb") as file, pa.ipc.new_file(path / SPOOLED_ROWS, WAITING) as index:
+    with (path / SPOOLED).open("wb") as file, pa.ipc.new_file(path / SPOOLED_ROWS, waiting.ROWS) as index:
         for document in documents:
             tokens = np.empty(1 + len(document.ids), layout.dtype)
             tokens[0], tokens[1:] = layout.opening, document.ids
@@ -213,27 +206,10 @@ def _spool(path: Path, documents: Iterable[Encoded], layout: Layout) -> None:
             order = seeds.derive(layout.seed, "shards", document=document.id)
             rows.append((order, document.id, place, len(tokens), document.source, document.bytes))
             place += len(tokens)
-            if len(rows) == ROWS_AT_ONCE:
-                index.write_batch(_rows_of(rows))
+            if len(rows) == waiting.AT_ONCE:
+                index.write_batch(waiting.rows_of(rows))
                 rows = []
-        index.write_batch(_rows_of(rows))
-
-
-def _rows_of(rows: list[tuple[int, str, int, int, str, int]]) -> pa.RecordBatch:
-    return pa.record_batch(list(zip(*rows, strict=True)) or [[]] * len(WAITING), WAITING)
-
-
-def _ordered(rows: pa.Table, split: str) -> Int[np.ndarray, " documents"]:
-    """The numbers of ``rows`` in the order of their hashes, whatever order they stand in; DataError for two of one document."""
-    hashes = rows["order"].to_numpy()
-    order = np.argsort(hashes, kind="stable")
-    for first in np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]]).tolist():
-        one, other = (rows["doc_id"][int(row)].as_py() for row in order[first : first + 2])
-        if one == other:
-            raise DataError(f"{split}: two documents have the id {one}. Run `scratchlm corpus` with --again.")
-        if one > other:
-            order[first], order[first + 1] = order[first + 1], order[first]
-    return order
+        index.write_batch(waiting.rows_of(rows))
 
 
 def _grouped(lengths: Int[np.ndarray, " documents"], shard_tokens: int) -> Iterator[slice]:
@@ -247,20 +223,26 @@ def _grouped(lengths: Int[np.ndarray, " documents"], shard_tokens: int) -> Itera
         start = end
 
 
-def _write_shard(stem: Path, rows: pa.Table, spooled: np.ndarray, ordinal: int) -> None:
-    lengths = rows["length"].to_numpy()
-    with stem.with_suffix(".bin").open("wb") as file:
-        for place, length in zip(rows["place"].to_numpy().tolist(), lengths.tolist(), strict=True):
-            file.write(spooled[place : place + length].data)
-    columns = {
-        "doc_ordinal": np.arange(ordinal, ordinal + len(lengths)),
-        "doc_id": rows["doc_id"],
-        "start": np.cumsum(lengths) - lengths,
-        "length": lengths,
-        "source": rows["source"].cast(INDEX.field("source").type),
-        "bytes": rows["bytes"],
-    }
-    pq.write_table(pa.table(columns, INDEX), f"{stem}.idx.parquet", compression="zstd")
+def _write_shard(stem: Path, parts: Iterable[pa.Table], spooled: np.ndarray, ordinal: int) -> int:
+    """Write the tokens of the rows in ``parts`` and their index, whose first row is the document ``ordinal``; how many tokens there are."""
+    tokens = 0
+    with stem.with_suffix(".bin").open("wb") as file, pq.ParquetWriter(f"{stem}.idx.parquet", INDEX, compression="zstd") as index:
+        for rows in parts:
+            lengths = rows["length"].to_numpy()
+            for place, length in zip(rows["place"].to_numpy().tolist(), lengths.tolist(), strict=True):
+                file.write(spooled[place : place + length].data)
+            columns = {
+                "doc_ordinal": np.arange(ordinal, ordinal + len(lengths)),
+                "doc_id": rows["doc_id"],
+                "start": tokens + np.cumsum(lengths) - lengths,
+                "length": lengths,
+                "source": rows["source"].cast(INDEX.field("source").type),
+                "bytes": rows["bytes"],
+            }
+            index.write_table(pa.table(columns, INDEX))
+            tokens += int(lengths.sum())
+            ordinal += len(lengths)
+    return tokens
 
 
 def _facts_at(file: Path) -> ShardFacts:

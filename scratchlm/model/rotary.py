@@ -22,6 +22,7 @@ class Linear(Settings):
 
     kind: Literal["linear"] = "linear"
     factor: float = Field(ge=1)
+    """How many times as long the texts may be."""
 
 
 class Llama3(Settings):
@@ -29,11 +30,13 @@ class Llama3(Settings):
 
     kind: Literal["llama3"] = "llama3"
     factor: float = Field(ge=1)
+    """How many times as long the texts may be."""
     low_frequency_factor: float = Field(default=1.0, gt=0)
     """Turns within the original context up to which a channel is slowed down whole."""
     high_frequency_factor: float = Field(default=4.0, gt=0)
     """Turns from which it is left alone."""
     original_context: int = Field(ge=1)
+    """Positions that the model learned from."""
 
     @model_validator(mode="after")
     def _ramps(self) -> "Llama3":
@@ -49,7 +52,9 @@ class Yarn(Settings):
 
     kind: Literal["yarn"] = "yarn"
     factor: float = Field(ge=1)
+    """How many times as long the texts may be."""
     original_context: int = Field(ge=1)
+    """Positions that the model learned from."""
     fast: float = Field(default=32.0, gt=0)
     """Turns within the original context from which a channel is left alone (beta in the paper)."""
     slow: float = Field(default=1.0, gt=0)

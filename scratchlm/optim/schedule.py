@@ -30,6 +30,7 @@ class Wsd(Settings):
     decay: float = Field(default=0.5, ge=0, le=1)
     """Share of all steps, at the end."""
     floor: float = Field(default=0.0, ge=0, le=1)
+    """Factor that is left at the end."""
 
     @model_validator(mode="after")
     def _fits(self) -> "Wsd":

@@ -50,6 +50,7 @@ class Config(Settings):
     baseline_bytes: int = Field(default=16_000_000, ge=1)
     """Training text that the n-gram and the compressors may read, at most."""
     max_tokens: int = Field(default=80, ge=1)
+    """Of an answer at most."""
     shown: int = Field(default=3, ge=0)
     """Answers of each task and model that are kept for reading."""
     seed: int = 0

@@ -27,7 +27,9 @@ class Config(Training):
     pairs: str | None = None
     """File of pairs, one JSON object per line; None: reference answers against plausible mistakes."""
     epochs: float = Field(default=1.0, gt=0)
+    """How often each pair is seen."""
     pairs_per_step: int = Field(default=16, ge=1)
+    """Pairs of answers in a step."""
     beta: float = Field(default=0.1, gt=0)
     """How far the policy may leave the reference for a unit of preference."""
     anchor: float = Field(default=1.0, ge=0)

@@ -40,11 +40,13 @@ class Config(Training):
     task: str = "letters"
     """A row of TASKS whose score is the reward."""
     steps: int = Field(default=60, ge=1)
+    """Updates of the model."""
     prompts: int = Field(default=16, ge=1)
     """Problems in a step."""
     group: int = Field(default=8, ge=2)
     """Answers sampled to each problem; they are compared with each other."""
     max_tokens: int = Field(default=48, ge=1)
+    """Of an answer at most."""
     kl: float = Field(default=0.05, ge=0)
     """Weight of the divergence from the model at the start."""
 

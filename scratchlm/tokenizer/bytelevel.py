@@ -14,19 +14,21 @@ from scratchlm.core.errors import ArtifactError
 from scratchlm.tokenizer import splits
 from scratchlm.tokenizer.interface import CONTROL, END_OF_TEXT, FILE, UNKNOWN, Ragged, check_ids, well_formed, write
 
-Batch = Callable[[list[str]], Ragged]
-"""Encodes well-formed texts, each as the tokenizer itself would."""
+Batch = Callable[[list[str]], Ragged | None]
+"""Encodes well-formed texts, each as the tokenizer itself would; None where it might not."""
 
 
 class ByteLevel:
     """A tokenizer of pieces of one or more bytes, run by `tokenizers`."""
 
     unknown: int | None = None
+    left = 0
+    """Texts that the faster engine has left to `tokenizers`."""
 
     def __init__(
         self, inner: tokenizers.Tokenizer, kind: str, *, prefix: str = "", batch: Batch | None = None, learned_share: float = 1.0
     ) -> None:
-        """``prefix`` marks the names of pieces that stand inside a word; ``batch`` is a faster engine with the same ids.
+        """``prefix`` marks the names of pieces that stand inside a word; ``batch`` is a faster engine with the same ids, asked first.
 
         ``learned_share``: the part of the text that its training could look at.
         """
@@ -34,7 +36,7 @@ class ByteLevel:
         self.kind = kind
         self.learned_share = learned_share
         self._inner = inner
-        self._batch = batch or self._plain_batch
+        self._batch = batch
         id_of = inner.get_vocab(with_added_tokens=True)
         if not set(CONTROL) <= set(id_of):
             raise ArtifactError(
@@ -51,7 +53,12 @@ class ByteLevel:
         return self._inner.encode(well_formed(text)).ids
 
     def encode_batch(self, texts: Sequence[str]) -> Ragged:
-        return self._batch([well_formed(text) for text in texts])
+        formed = [well_formed(text) for text in texts]
+        if self._batch:
+            if (found := self._batch(formed)) is not None:
+                return found
+            self.left += len(formed)
+        return Ragged.of(encoded.ids for encoded in self._inner.encode_batch_fast(formed))
 
     def decode(self, ids: Sequence[int]) -> str:
         check_ids(ids, self.size)
@@ -66,9 +73,6 @@ class ByteLevel:
     def spec(self) -> str:
         """The text of its ``tokenizer.json``."""
         return self._inner.to_str(pretty=True)
-
-    def _plain_batch(self, texts: list[str]) -> Ragged:
-        return Ragged.of(encoded.ids for encoded in self._inner.encode_batch_fast(texts))
 
 
 def byte_level(model: models.Model, split: str = splits.DEFAULT, *more: pre_tokenizers.PreTokenizer) -> tokenizers.Tokenizer:

@@ -5,14 +5,11 @@ of every Unicode character in several places. A batch with one of the newest cha
 cut by GPT-2's pattern only, goes on merging pairs seen once, and writes to the console. https://github.com/marcelroed/gigatoken
 """
 
-import functools
 import importlib
 import importlib.util
 import json
 import re
 from typing import Any
-
-import tokenizers
 
 from scratchlm.tokenizer.bytelevel import Batch
 from scratchlm.tokenizer.interface import CONTROL, Ragged
@@ -59,15 +56,9 @@ def encoder(text: str) -> Batch | None:
 
     engine = gigatoken.Tokenizer.from_json(json.dumps(plain))
 
-    @functools.cache
-    def slow() -> tokenizers.Tokenizer:
-        made = tokenizers.Tokenizer.from_str(text)
-        made.encode_special_tokens = True
-        return made
-
-    def batch(texts: list[str]) -> Ragged:
+    def batch(texts: list[str]) -> Ragged | None:
         if not all(map(cut_alike, texts)):
-            return Ragged.of(encoded.ids for encoded in slow().encode_batch_fast(texts))
+            return None
         found = engine.encode_batch(texts)
         return Ragged(awkward.to_numpy(awkward.flatten(found)), awkward.to_numpy(awkward.num(found))) if texts else Ragged.of([])
 
