@@ -225,7 +225,7 @@ def test_training_without_a_kernel_says_so_and_goes_on(tmp_path: Path, monkeypat
     events: list[Event] = []
     config = Training(dtype="bfloat16", device="cpu")
     work = Session.open(Draft(tmp_path), config, Journal(events.append), tiny("qwen3", head_dim=16))
-    assert work.attend is plain.packed
+    assert work.attend in (plain.packed, plain.reference)
     assert any("no C++ compiler" in str(event.get("note")) for event in events)
 
 

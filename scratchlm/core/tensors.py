@@ -23,6 +23,11 @@ Attend = Callable[[int, Tensor, Tensor, Tensor, int | None], Tensor]
 A query sees the newest ``window`` positions of its document, its own included; None: all of them (decision 0009)."""
 
 
+def moved(t: Tensor, device: torch.device) -> Tensor:
+    """The same on another device. A copy to a GPU starts from memory that stays in its place, and nobody waits for it."""
+    return t.pin_memory().to(device, non_blocking=True) if device.type == "cuda" and t.device.type == "cpu" else t.to(device)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInputs:
     """What a model is a function of."""
@@ -35,7 +40,7 @@ class ModelInputs:
 
     def to(self, device: torch.device) -> "ModelInputs":
         """The same on another device."""
-        return ModelInputs(self.tokens_BT.to(device), self.positions_BT.to(device), self.segments_BT.to(device))
+        return ModelInputs(moved(self.tokens_BT, device), moved(self.positions_BT, device), moved(self.segments_BT, device))
 
     def taken(self, rows: slice) -> "ModelInputs":
         """Some of the rows."""
@@ -53,7 +58,7 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same on another device."""
-        return Batch(self.inputs.to(device), self.targets_BT.to(device), self.weights_BT.to(device))
+        return Batch(self.inputs.to(device), moved(self.targets_BT, device), moved(self.weights_BT, device))
 
     def split(self, rows: int) -> "list[Batch]":
         """Micro-batches of at most so many rows, in order."""

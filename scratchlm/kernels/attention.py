@@ -24,7 +24,7 @@ def library() -> ctypes.CDLL:
 def first_seen(segments_BT: Int[Tensor, "B T"], window: int | None) -> Int[Tensor, "B T"]:
     """The first position that each one sees: of its own run of equal segments, and of the window where there is one."""
     T = segments_BT.shape[1]
-    index_T = torch.arange(T)
+    index_T = torch.arange(T, device=segments_BT.device)
     starts_BT = torch.ones_like(segments_BT, dtype=torch.bool)
     starts_BT[:, 1:] = segments_BT[:, 1:] != segments_BT[:, :-1]
     first_BT = torch.where(starts_BT, index_T, 0).cummax(dim=1).values

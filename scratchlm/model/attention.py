@@ -10,8 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name everybody knows)
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from scratchlm.core.tensors import Attend
+from scratchlm.kernels.attention import first_seen
+
+BLOCK = 128
+"""Positions on a side of the squares of scores that ``blockwise`` computes or passes over whole."""
 
 
 def allowed_by(segments_BT: Int[Tensor, "B T"], window: int | None = None) -> Bool[Tensor, "B T S"]:
@@ -40,8 +45,15 @@ def written_out(
 
 
 def reference(segments_BT: Int[Tensor, "B T"]) -> Attend:
-    """The written-out attention over packed rows, for tests and for reading."""
-    return lambda _layer, q_BTHC, k_BTGC, v_BTGC, window: written_out(q_BTHC, k_BTGC, v_BTGC, allowed_by(segments_BT, window))
+    """The written-out attention over packed rows: for tests, for reading, and where products are fast and torch's own attention is not."""
+    allowed: dict[int | None, Tensor] = {}  # by window, shared by all layers
+
+    def attend(_layer: int, q_BTHC: Tensor, k_BTGC: Tensor, v_BTGC: Tensor, window: int | None) -> Tensor:
+        if window not in allowed:
+            allowed[window] = allowed_by(segments_BT, window)
+        return written_out(q_BTHC, k_BTGC, v_BTGC, allowed[window])
+
+    return attend
 
 
 def packed(segments_BT: Int[Tensor, "B T"]) -> Attend:
@@ -60,8 +72,56 @@ def packed(segments_BT: Int[Tensor, "B T"]) -> Attend:
             v_BTGC.transpose(1, 2),
             attn_mask=masks[window],
             is_causal=masks[window] is None,
-            enable_gqa=q_BTHC.shape[2] != k_BTGC.shape[2],
+            enable_gqa=bool(q_BTHC.shape[2] != k_BTGC.shape[2]),
         )
         return mixed_BHTC.transpose(1, 2)
 
     return attend
+
+
+def blockwise(segments_BT: Int[Tensor, "B T"]) -> Attend:
+    """The same over squares of positions, of which those that nobody may see are passed over: no mask of T x T ever exists.
+
+    Only a compiler makes it fast (Dong et al. 2024, arXiv:2412.05496); outside of what is being compiled, ``packed`` computes it.
+    """
+    plainly = packed(segments_BT)
+    masks: dict[int | None, BlockMask] = {}  # by window, shared by all layers
+
+    def attend(layer: int, q_BTHC: Tensor, k_BTGC: Tensor, v_BTGC: Tensor, window: int | None) -> Tensor:
+        if not torch.compiler.is_compiling():
+            return plainly(layer, q_BTHC, k_BTGC, v_BTGC, window)
+        if window not in masks:
+            masks[window] = blocks_of(first_seen(segments_BT, window))
+        q_BHTC, k_BGTC, v_BGTC = (t.transpose(1, 2) for t in (q_BTHC, k_BTGC, v_BTGC))
+        shared = bool(q_BHTC.shape[1] != k_BGTC.shape[1])
+        mixed_BHTC = flex_attention(q_BHTC, k_BGTC, v_BGTC, block_mask=masks[window], enable_gqa=shared)
+        assert isinstance(mixed_BHTC, Tensor)
+        return mixed_BHTC.transpose(1, 2)
+
+    return attend
+
+
+def blocks_of(first_BT: Int[Tensor, "B T"]) -> BlockMask:
+    """Which squares hold a score that somebody asks for, and which nothing else: each position sees from its first one up to itself.
+
+    What is first never falls along a row, so the first and the last query of a square speak for all of it.
+    """
+    T = first_BT.shape[1]
+    begins_N = torch.arange(0, T, BLOCK, device=first_BT.device)  # N blocks of queries, and as many of keys
+    ends_N = (begins_N + BLOCK).clamp(max=T) - 1
+    lowest_BN1, highest_BN1 = first_BT[:, begins_N, None], first_BT[:, ends_N, None]
+    before_NN = begins_N[None, :] < begins_N[:, None]
+    complete_N1 = begins_N[:, None] + BLOCK <= T  # a square that hangs over the end is not seen whole
+    whole_BNN = before_NN & complete_N1 & (begins_N >= highest_BN1)
+    partly_BNN = (begins_N <= begins_N[:, None]) & (ends_N >= lowest_BN1) & ~whole_BNN
+
+    def seen(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (key <= query) & (key >= first_BT[row, query])
+
+    return BlockMask.from_kv_blocks(*_listed(partly_BNN), *_listed(whole_BNN), BLOCK_SIZE=BLOCK, mask_mod=seen, seq_lengths=(T, T))
+
+
+def _listed(chosen_BNN: Bool[Tensor, "B N N"]) -> tuple[Int[Tensor, "B 1 N"], Int[Tensor, "B 1 N N"]]:
+    """How many blocks of keys are chosen for each block of queries, and their numbers, these first."""
+    count_BN = chosen_BNN.sum(dim=-1, dtype=torch.int32)
+    return count_BN[:, None], chosen_BNN.int().argsort(dim=-1, descending=True, stable=True).to(torch.int32)[:, None]

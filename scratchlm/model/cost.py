@@ -94,15 +94,15 @@ def optimizer_bytes(config: AnyConfig, kind: str, *, momentum: float = 0.0) -> i
     return FLOAT_BYTES * kept[kind]
 
 
-def activation_bytes(config: AnyConfig, rows: int, length: int | None = None) -> int:
+def activation_bytes(config: AnyConfig, rows: int, length: int | None = None, *, masked: bool = True) -> int:
     """What the way back needs of ``rows`` rows of ``length`` positions (the context unless given) computed at once.
 
     In float32 (bfloat16 products were seen to keep 0.6 to 0.76 of it), without dropout, nothing computed twice. Attention is fused and
-    keeps no scores, but each layer its mask, a number for each pair of positions, for a row holds several documents. The loss comes on
-    top: ``loss_bytes``.
+    keeps no scores, but each layer its mask, a number for each pair of positions, for a row holds several documents; attention that
+    needs none is not ``masked``. The loss comes on top: ``loss_bytes``.
     """
     T = length or config.context
-    return FLOAT_BYTES * rows * T * (anatomy(config).kept + config.layers * T)
+    return FLOAT_BYTES * rows * T * (anatomy(config).kept + (config.layers * T if masked else 0))
 
 
 def loss_rows(vocab: int) -> int:
@@ -128,7 +128,7 @@ def loss_bytes(config: AnyConfig, rows: int, length: int | None = None) -> int:
     return FLOAT_BYTES * (max(at_the_slope, at_the_gradient) + 3 * N * D + R * D + (IDS + 1) * N)
 
 
-def training_bytes(config: AnyConfig, rows: int, optimizer: str, *, momentum: float = 0.0) -> Mapping[str, int]:
+def training_bytes(config: AnyConfig, rows: int, optimizer: str, *, momentum: float = 0.0, masked: bool = True) -> Mapping[str, int]:
     """Memory of a training step at its height, by part; ``rows`` are those of a micro-batch, as long as the context.
 
     That is in the loss of a step's second micro-batch; in that of its first there are no gradients yet.
@@ -138,7 +138,7 @@ def training_bytes(config: AnyConfig, rows: int, optimizer: str, *, momentum: fl
         "weights": weights,
         "gradients": weights,
         "optimizer": optimizer_bytes(config, optimizer, momentum=momentum),
-        "activations": activation_bytes(config, rows),
+        "activations": activation_bytes(config, rows, masked=masked),
         "loss": loss_bytes(config, rows),
     }
 

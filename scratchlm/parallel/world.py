@@ -28,13 +28,16 @@ class World:
 
     @classmethod
     def start(cls, threads: int | None = None, *, device: str = "cpu") -> "World":
-        """This process as a world of its own, computing deterministically on ``threads`` cores (all by default)."""
+        """This process as a world of its own, computing on ``threads`` cores (all by default): deterministically, but on Apple's GPUs.
+
+        There torch has no deterministic version of much that training needs, so two runs may differ in the last digits.
+        """
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UsageError("torchrun: this version trains in one process. Start it without torchrun.")
         if threads is not None:
             torch.set_num_threads(threads)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
-        torch.use_deterministic_algorithms(True)
+        torch.use_deterministic_algorithms(device != "mps")
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]  # costs 5 % of a step
         keep_freed_memory()
         return cls(rank=0, data_ranks=1, threads=torch.get_num_threads(), device=device)
@@ -52,9 +55,10 @@ class World:
         return act() if self.is_main else None
 
 
-def best_device() -> str:
-    """The fastest device here that trains the same numbers every time: cuda where there is one, else cpu."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def devices() -> list[str]:
+    """What torch can compute on here, the fastest first: NVIDIA's or AMD's GPUs, Apple's, the processor."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [device for device, found in there.items() if found]
 
 
 def keep_freed_memory() -> bool:

@@ -3,6 +3,7 @@
 Sums first, one division by the step's global weight. Schedules and sample order are pure functions of the step.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,12 +16,14 @@ from torch import Tensor
 from scratchlm.core import seeds
 from scratchlm.core.errors import CheckFailed, Stopped
 from scratchlm.core.journal import Journal
-from scratchlm.core.tensors import Attend, Every, Facts, Item, ModelInputs, Regularised
+from scratchlm.core.tensors import Attend, Every, Facts, Item, ModelInputs
 from scratchlm.model.attention import packed
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.world import World
 from scratchlm.train import stop
 from scratchlm.train.checkpoint import Keeper
+from scratchlm.train.forward import Forward, plainly
+from scratchlm.train.meter import Meter
 from scratchlm.train.state import TrainState
 
 SKIPS_IN_A_ROW = 16
@@ -60,6 +63,12 @@ class Plan:
     """Gradient norm above which gradients are scaled down."""
     attend: Callable[[Tensor], Attend] = packed
     """How positions of packed rows see each other, given their segments."""
+    forward: Forward = plainly
+    """How a micro-batch goes through the model."""
+    meter: Meter | None = None
+    """What tells the share of the machine's peak."""
+    falls: bool = False
+    """Whether the loss must fall, as a likelihood's does, so that one that rises for good is said."""
 
 
 Items = Callable[[int], Sequence[Item]]
@@ -74,16 +83,17 @@ def fit(
         while state.step < plan.steps:
             started = time.perf_counter()
             rows = state.rows_at_once
-            facts = update(state, items(state.step), objective, plan, world)
+            given = items(state.step)
+            facts = update(state, given, objective, plan, world)
             if state.rows_at_once != rows:
                 message = f"memory was short: {state.rows_at_once} rows at once from here on"
                 journal.event("smaller", rows=state.rows_at_once, message=message)
             state.step += 1
-            facts |= _pace(facts["tokens"], time.perf_counter() - started)
+            facts |= _pace(facts["tokens"], time.perf_counter() - started, [objective.inputs(item) for item in given], plan.meter)
             state.tokens += facts.pop("tokens")
             journal.event("step", step=state.step, tokens=state.tokens, **facts)
             journal.progress("train", state.step, plan.steps, "steps", loss=facts["loss"], tokens_per_s=facts["tokens_per_s"])
-            _complain(state, facts, journal)
+            _complain(state, facts, plan, journal)
             for probe in probes:
                 if probe.every.due(state.step, plan.steps):
                     journal.event(probe.name, step=state.step, tokens=state.tokens, **probe.measure(state))
@@ -128,7 +138,7 @@ def accumulated(
             loss_sum, sums = 0.0, Counter[str]()
             for item in (part for whole in items for part in whole.split(state.rows_at_once)):
                 there = item.to(torch.device(world.device))
-                part, facts = backward(state, there, objective, plan.precision, scale=scale, attend=plan.attend)
+                part, facts = backward(state, there, objective, plan.precision, scale=scale, attend=plan.attend, forward=plan.forward)
                 loss_sum += part
                 sums.update({name: float(value) for name, value in facts.items()})
             return loss_sum, dict(sums)
@@ -156,16 +166,13 @@ def backward(
     *,
     scale: float,
     attend: Callable[[Tensor], Attend] = packed,
+    forward: Forward = plainly,
 ) -> tuple[float, Facts]:
     """Add one micro-batch's gradients, times ``scale``; its loss SUM and facts come back."""
     inputs = objective.inputs(item)
     with precision.autocast():
-        given = (inputs.tokens_BT, inputs.positions_BT, attend(inputs.segments_BT))
-        if isinstance(state.model, Regularised):
-            x_BTD, zero = state.model.regularised(*given)
-            wished = item.weight * zero  # the gradient of a model's own wishes, as strong as the mean loss; the loss stays the loss
-        else:
-            x_BTD, wished = state.model.features(*given), 0.0
+        x_BTD, zero = forward(state.model, inputs.tokens_BT, inputs.positions_BT, attend(inputs.segments_BT))
+        wished = item.weight * zero  # the gradient of a model's own wishes, as strong as the mean loss; the loss stays the loss
         loss, facts = objective.loss(x_BTD, item)
     scaled = (loss + wished) * scale
     (scaled if state.scaler is None else state.scaler.scale(scaled)).backward()
@@ -190,16 +197,28 @@ def _change(state: TrainState) -> None:
         state.scaler.update()
 
 
-def _pace(tokens: int, seconds: float) -> dict[str, float]:
-    return {"seconds": round(seconds, 4), "tokens_per_s": round(tokens / seconds, 1)}
+def _pace(tokens: int, seconds: float, given: Sequence[ModelInputs], meter: Meter | None) -> dict[str, float]:
+    share = {} if meter is None else {"mfu": round(meter.share((inputs.tokens_BT.shape for inputs in given), seconds), 4)}
+    return {"seconds": round(seconds, 4), "tokens_per_s": round(tokens / seconds, 1)} | share
 
 
-def _complain(state: TrainState, facts: dict[str, Any], journal: Journal) -> None:
+def _complain(state: TrainState, facts: dict[str, Any], plan: Plan, journal: Journal) -> None:
+    peak = state.optimizers[0].param_groups[0]["peak_lr"]
+    if plan.falls and (risen := state.guard.risen()):
+        raise CheckFailed(
+            f"training: it diverges. By step {state.step} {risen}, at a learning rate of {facts['lr']:.3g}. "
+            f"Set an optimizer.lr well below {peak:g}, such as {peak / 4:.2g}, or a longer schedule.warmup."
+        )
     if "skipped" not in facts:
         return
+    if not math.isfinite(facts["loss"]) and state.guard.first is None:
+        raise CheckFailed(
+            f"training: the loss is {facts['loss']} at step {state.step} already, before anything was learned. "
+            f"Set dtype to float32 (it is {plan.precision.dtype}), or look at the weights that it starts from."
+        )
     journal.event("skipped", step=state.step, reason=facts["skipped"], message=f"step {state.step} changed nothing: {facts['skipped']}")
     if state.guard.in_a_row >= SKIPS_IN_A_ROW:
         raise CheckFailed(
             f"training: {SKIPS_IN_A_ROW} steps in a row were skipped, the last at step {state.step} ({facts['skipped']}). "
-            "Lower the learning rate or look at the data of these steps."
+            f"Set an optimizer.lr below {peak:g}, or look at the data of these steps."
         )

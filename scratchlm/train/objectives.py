@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scratchlm.batches.chat import PreferenceBatch
-from scratchlm.core.tensors import Batch, Facts, ModelInputs
+from scratchlm.core.tensors import Batch, Facts, ModelInputs, moved
 from scratchlm.losses.likelihood import Head, chunked_cross_entropy, token_logprobs
 from scratchlm.losses.policy import grpo
 from scratchlm.losses.preference import PairLogprobs, dpo
@@ -46,7 +46,9 @@ class PairItem:
 
     def to(self, device: torch.device) -> "PairItem":
         """The same on another device."""
-        return PairItem(self.batch.to(device), PairLogprobs(self.reference.chosen_P.to(device), self.reference.rejected_P.to(device)))
+        return PairItem(
+            self.batch.to(device), PairLogprobs(moved(self.reference.chosen_P, device), moved(self.reference.rejected_P, device))
+        )
 
     def split(self, rows: int) -> "list[PairItem]":
         """Parts of at most so many rows, though never less than a pair."""
@@ -113,8 +115,8 @@ class Rollouts:
 
     def to(self, device: torch.device) -> "Rollouts":
         """The same on another device."""
-        moved = (t.to(device) for t in (self.sampled_BT, self.reference_BT, self.advantages_B1, self.rewards_B))
-        return Rollouts(self.batch.to(device), *moved, tokens_per_answer=self.tokens_per_answer)
+        there = (moved(t, device) for t in (self.sampled_BT, self.reference_BT, self.advantages_B1, self.rewards_B))
+        return Rollouts(self.batch.to(device), *there, tokens_per_answer=self.tokens_per_answer)
 
     def split(self, rows: int) -> "list[Rollouts]":
         """Parts of at most so many answers."""

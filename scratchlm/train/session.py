@@ -17,18 +17,23 @@ from scratchlm.core.errors import ArtifactError, UsageError
 from scratchlm.core.journal import Journal, written_to
 from scratchlm.core.tensors import Attend
 from scratchlm.model import store
-from scratchlm.model.architectures import Model, parameters_of
+from scratchlm.model.architectures import ARCHITECTURES, Model, parameters_of
 from scratchlm.optim import OptimizerConfig, adamw
 from scratchlm.optim.schedule import Cosine, ScheduleConfig, factor
+from scratchlm.parallel.float8 import convert_
 from scratchlm.parallel.precision import Dtype, Precision, measured_speeds
-from scratchlm.parallel.world import World, best_device
+from scratchlm.parallel.world import World, devices
 from scratchlm.report.tensorboard import tensorboard_view
 from scratchlm.train.checkpoint import Keeper
-from scratchlm.train.choose import WAYS, rows_that_fit, times, unfit
+from scratchlm.train.choose import WAYS, all_bytes, compiled_times, even_parts, least_bytes, rows_that_fit, times, unfit
+from scratchlm.train.devices import chosen, peak_of
+from scratchlm.train.forward import Forward
 from scratchlm.train.loop import Items, Objective, Plan, Probe, fit
+from scratchlm.train.meter import Meter, usual_share
+from scratchlm.train.objectives import NextToken
 from scratchlm.train.state import TrainState
 
-DECISIONS = "decisions.json"
+DECISIONS, JOURNAL = "decisions.json", "journal.jsonl"
 REMEDY = "Start it anew with --again."
 
 
@@ -39,10 +44,10 @@ class Training(Settings):
     schedule: ScheduleConfig = Field(default=Cosine(), discriminator="kind")
     clip: float | None = Field(default=1.0, gt=0)
     """Gradient norm above which gradients are scaled down; None: never."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where training runs; auto takes cuda where there is one."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where training runs; auto takes a GPU where there is one that computes what the processor computes."""
     dtype: Literal["auto"] | Dtype = "auto"
-    """Of matrix products; auto measures once whether bfloat16 is the faster one here."""
+    """Of matrix products; auto measures once whether bfloat16 is the faster one here. float8 is for large models on recent GPUs."""
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Save after every so many steps; None: only by minutes and on a stop."""
     checkpoint_minutes: float | None = Field(default=1.0, gt=0)
@@ -60,13 +65,24 @@ class Decisions(Settings):
     threads: int
     float32_gflops: float
     bfloat16_gflops: float
+    peak_gflops: float
+    """Of products in the dtype that was chosen, without casts: what a step's share is a share of."""
     way: str
     """A row of WAYS."""
     way_ms: dict[str, float]
-    """Of each that could be had, on some rows."""
+    """Of each that was tried, for so many positions as ways are tried on."""
+    compile_s: dict[str, float]
+    """What torch.compile took for those that have it."""
+    left_out: dict[str, str]
+    """Why others were not tried, or did not pay."""
     rows_at_once: int
     """Of a micro-batch at most: what memory held."""
     torch: str
+
+    def told(self) -> str:
+        """The choices in a line."""
+        times = ", ".join(f"{name} {ms:.4g} ms" for name, ms in sorted(self.way_ms.items(), key=lambda each: each[1]))
+        return f"{self.dtype} on {self.device} ({self.peak_gflops:,.0f} GFLOP/s), {self.way} of {times}; {self.rows_at_once} rows at once"
 
 
 @dataclass(frozen=True)
@@ -80,24 +96,36 @@ class Session:
     attend: Callable[[Tensor], Attend]
     rows_at_once: int
     journal: Journal
+    forward: Forward
+    meter: Meter
 
     @classmethod
-    def open(cls, out: Draft, config: Training, journal: Journal, model: Model) -> "Session":
-        """Decide (or read what was decided), and send events to this artifact's own journal and to TensorBoard too; moves the model."""
-        log = journal.also(written_to(out.path / "journal.jsonl"), tensorboard_view(out.path / "tensorboard"))
+    def open(
+        cls, out: Draft, config: Training, journal: Journal, model: Model, *, tokens: int | None = None, rows: int | None = None
+    ) -> "Session":
+        """Decide (or read what was decided), and send events to this artifact's own journal and to TensorBoard too; moves the model.
+
+        For ``tokens`` and ``rows`` see ``decide``.
+        """
+        log = journal.also(written_to(out.path / JOURNAL), tensorboard_view(out.path / "tensorboard"))
         path = out.path / DECISIONS
         if path.exists():
             decisions = read_decisions(path)
         else:
-            decisions = decide(config, model, log)
+            decisions = decide(config, model, log, tokens=tokens, rows=rows)
             out.write_json(DECISIONS, json.loads(decisions.model_dump_json()))
-            log.event("decisions", **decisions.model_dump())
+            log.event("decisions", **decisions.model_dump(), note=decisions.told())
+        if decisions.device not in devices():
+            raise ArtifactError(f"{path}: this run was begun on {decisions.device}, and torch finds none here now. {REMEDY}")
         world, way = World.start(decisions.threads, device=decisions.device), WAYS[decisions.way]
         model.to(world.device)
         precision = Precision(decisions.dtype, decisions.device, way.kernels)
         if way.kernels and (reason := unfit(model, precision)):
             raise ArtifactError(f"{path}: this run was begun with kernels, which cannot be had here now: {reason}. {REMEDY}")
-        return cls(out, config, world, precision, way.attention, decisions.rows_at_once, log)
+        prepare_(model, decisions.dtype)
+        forward = way.forward(decisions.rows_at_once, model.config.context)
+        meter = Meter(model.config, decisions.peak_gflops)
+        return cls(out, config, world, precision, way.attention, decisions.rows_at_once, log, forward, meter)
 
     def train(self, model: Model, items: Items, objective: Objective, *, steps: int, probes: tuple[Probe, ...] = ()) -> TrainState:
         """Train ``model`` for ``steps`` steps, from its newest checkpoint if there is one."""
@@ -107,7 +135,17 @@ class Session:
         if not keeper.restore(state, self.journal):
             state.rows_at_once = self.rows_at_once
             self.journal.event("begin", steps=steps, parameters=parameters_of(model), dtype=self.precision.dtype)
-        plan = Plan(steps, lambda step: factor(config.schedule, step, steps), self.precision, keeper, config.clip, self.attend)
+        plan = Plan(
+            steps,
+            lambda step: factor(config.schedule, step, steps),
+            self.precision,
+            keeper,
+            config.clip,
+            self.attend,
+            self.forward,
+            self.meter,
+            falls=isinstance(objective, NextToken),
+        )
         fit(state, items, objective, plan, probes, self.world, self.journal)
         return state
 
@@ -123,6 +161,8 @@ class Session:
             skipped=state.guard.skipped,
             dtype=self.precision.dtype,
         )
+        if (share := usual_share(self.out.path / JOURNAL)) is not None:
+            self.out.count(mfu=round(share, 4))
 
 
 def read_decisions(path: Path) -> Decisions:
@@ -133,29 +173,52 @@ def read_decisions(path: Path) -> Decisions:
         raise ArtifactError(f"{path}: not decisions that this version understands. {REMEDY}") from None
 
 
-def decide(config: Training, model: Model, journal: Journal) -> Decisions:
-    """Measure this machine; dtype and way follow unless the recipe names a dtype."""
-    threads = torch.get_num_threads()
-    device = best_device() if config.device == "auto" else config.device
-    if device == "cuda" and best_device() != "cuda":
-        raise UsageError("device: 'cuda' is asked for, but torch finds no GPU here. Set device to auto or cpu.")
+def decide(config: Training, model: Model, journal: Journal, *, tokens: int | None = None, rows: int | None = None) -> Decisions:
+    """Measure this machine; dtype, way and rows follow unless the recipe names them.
+
+    ``tokens`` are those of the whole run, ``rows`` those of a step, where they are known: what takes long to try is tried only where
+    ``tokens`` says that it can pay, and no more rows are computed at once than a step has.
+    """
+    threads = World.start().threads  # before the first product on a GPU, which settles how all others are computed
+    device = chosen(config.device, journal)
+    if (least := least_bytes(model.config, config.optimizer)) > (there := all_bytes(device)):
+        raise UsageError(
+            f"model: a step of one row takes {least / 1e9:,.1f} GB at least, and {device} has {there / 1e9:,.1f} GB here. "
+            "Set a smaller model or a shorter model.context."
+        )
     speeds = measured_speeds(device)
     dtype = speeds.faster if config.dtype == "auto" else config.dtype
+    peak = peak_of(dtype, device, float32=speeds.float32)
     World.start(threads, device=device)
-    found, reason = times(model.to(device), Precision(dtype, device))
-    if reason and dtype == "bfloat16" and device == "cpu":
+    precision = Precision(dtype, device)
+    prepare_(model.to(device), dtype)
+    found, left_out = times(model, precision)
+    if (reason := left_out.get("kernels")) and dtype == "bfloat16" and device == "cpu":
         journal.event("way", note=f"torch's own operations are taken: there are no kernels for this ({reason})")
+    way = min(found, key=lambda name: found[name])
+    at_once = config.rows_at_once or even_parts(rows, rows_that_fit(model.config, config.optimizer, device, way=way))
+    trial = compiled_times(model, precision, found, rows=at_once, tokens=tokens or 0)
+    found |= trial.ways_ms
     return Decisions(
         device=device,
         dtype=dtype,
         threads=threads,
         float32_gflops=round(speeds.float32, 1),
         bfloat16_gflops=round(speeds.bfloat16, 1),
+        peak_gflops=round(peak, 1),
         way=min(found, key=lambda name: found[name]),
         way_ms=found,
-        rows_at_once=config.rows_at_once or rows_that_fit(model.config, config.optimizer, device),
+        compile_s=trial.compile_s,
+        left_out=left_out | trial.left_out,
+        rows_at_once=at_once,
         torch=torch.__version__,
     )
+
+
+def prepare_(model: Model, dtype: Dtype) -> None:
+    """Let ``model`` multiply in 8 bits where that is the dtype."""
+    if dtype == "float8" and not convert_(model, ARCHITECTURES[model.config.kind].SHARDING):
+        raise UsageError("dtype: float8 takes matrices whose sides are multiples of 16, and this model has none. Set dtype to bfloat16.")
 
 
 def steps_for(tokens: int, *, per_step: int) -> int:
