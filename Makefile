@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test soak bench evidence docs
+.PHONY: help run check test soak bench gpu evidence docs
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -26,8 +26,11 @@ test: .venv/.dev ## every test but the long ones
 soak: .venv/.dev ## the long tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak
 
-bench: .venv/.dev ## tokens a second beside other programs; NANOGPT=FOLDER, a checkout, joins them
+bench: .venv/.dev ## tokens a second beside plain PyTorch and what else is installed; NANOGPT=FOLDER, a checkout, joins them
 	GOMP_SPINCOUNT=3000 $(BIN)/python -m benchmarks.throughput $(if $(NANOGPT),--nanogpt $(NANOGPT))
+
+gpu: .venv/.dev ## whether a GPU computes right, and how fast; needs a CUDA device, NANOGPT=FOLDER joins as above
+	$(BIN)/python -m benchmarks.gpu $(if $(NANOGPT),--nanogpt $(NANOGPT))
 
 evidence: .venv/.dev ## the runs behind the committed results table; takes hours
 	$(BIN)/python -m benchmarks.evidence

@@ -1,0 +1,139 @@
+"""Benchmarks of speed: every peer trains the same model on the same tokens, programs take turns, and the table says what was measured."""
+
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import peers, throughput
+from benchmarks.peers import BUILDERS, CHOSEN, COMPILED, FLOAT8, OURS, PRODUCTS, Given, Load, missing, product_speed
+from benchmarks.throughput import LOAD, table
+from benchmarks.turns import Step, Told, in_turn, peak_memory
+from scratchlm.model import gpt2, qwen3
+
+SMALL = qwen3.Config(vocab=65, context=16, layers=2, width=32, heads=2, kv_heads=2, head_dim=16, hidden=64)
+TINY = Load(SMALL, rows=3, dtype="float32")
+PROGRAM = """
+import json, sys
+print(json.dumps({"set_up": 1.5, "first": 0.5}), flush=True)
+for number, _ in enumerate(sys.stdin):
+    if number == int(sys.argv[2]):
+        sys.exit(3)
+    with open(sys.argv[3], "a") as file:
+        file.write(sys.argv[1])
+    print(json.dumps({"seconds": number + 0.25}), flush=True)
+print(json.dumps({"memory": 7, "device_memory": 8}), flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def put_back():
+    """Training ours makes a process deterministic, and others' best allows TF32; both are undone."""
+    precision = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(precision)
+    torch.use_deterministic_algorithms(False)
+
+
+def built(name: str, load: Load = TINY) -> Step:
+    with tempfile.TemporaryDirectory() as scratch:
+        return BUILDERS[name](load, Given(Path(scratch)))
+
+
+@pytest.mark.parametrize("name", [OURS, "plain PyTorch as written", "transformers as shipped"])
+def test_a_step_learns_what_it_is_given(name: str, monkeypatch: pytest.MonkeyPatch):
+    """The gradient is cut from the norm it had before clipping to nothing by some steps on one batch."""
+    norms: list[float] = []
+    clip = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *given: norms.append(float(clip(*given))) or torch.tensor(norms[-1]))
+    step = built(name, replace(TINY, rows=1))
+    for _ in range(4):
+        step()
+    assert len(norms) == 4
+    assert len(set(norms)) == 4
+    assert all(norm > 0 for norm in norms)
+
+
+def test_all_train_as_many_weights():
+    """Those that are multiplied: the formula counts them once for everybody."""
+    weights = LOAD.flops - 12 * 6 * 384 * 256
+    assert weights == 6 * (12 * 6 * 384**2 + 65 * 384)
+    plain = peers.baseline.GPT(LOAD.shape)
+    assert sum(w.numel() for n, w in plain.named_parameters() if w.ndim == 2 and "positions" not in n) == weights // 6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_peak_is_of_a_square_product(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(peers.PRODUCT, "cpu", 50)
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(torch, "mm", lambda a, b: seen.extend([a, b]))
+    peers.product(TINY, dtype)()
+    assert [(tuple(each.shape), each.dtype) for each in seen] == [((50, 50), dtype)] * 2
+    assert product_speed(TINY, 0.5) == pytest.approx(2 * 50**3 / 0.5 / 1e9)
+
+
+def test_who_is_not_there_is_left_out_with_a_reason(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert missing("nanoGPT at its best", None) == "no checkout is given (--nanogpt FOLDER)"
+    assert missing("litgpt as shipped", Path()) == "litgpt is not installed"
+    alone = [name for name in BUILDERS if missing(name, None) is None]
+    assert alone == [OURS, COMPILED, CHOSEN, FLOAT8, "plain PyTorch as written", "plain PyTorch at its best", *PRODUCTS]
+
+
+def program(name: str, log: Path, *, fails_at: int = -1) -> list[str]:
+    return [sys.executable, "-c", PROGRAM, name, str(fails_at), str(log)]
+
+
+def test_programs_take_turns_and_one_that_fails_is_left_out(tmp_path: Path):
+    log = tmp_path / "log"
+    commands = {"a": program("a", log), "b": program("b", log), "c": program("c", log, fails_at=1), "d": [sys.executable, "-c", "1 / 1"]}
+    found = in_turn(commands, rounds=3)
+    assert log.read_text() == "abcabab"
+    assert found == {name: Told(1.5, 0.5, [0.25, 1.25, 2.25], memory=7, device_memory=8) for name in "ab"}
+
+
+def test_a_process_knows_what_it_held():
+    before = peak_memory()
+    held = torch.ones(60_000_000, dtype=torch.uint8)
+    assert before <= peak_memory()
+    assert peak_memory() > held.numel()
+
+
+def test_the_table_has_shares_of_the_peak_and_ratios_of_pairs():
+    tokens, second = LOAD.tokens, LOAD.tokens * LOAD.flops / 1e9
+    told = {
+        OURS: Told(2.0, 1.0, [1.0, 2.0, 4.0], memory=500_000_000),
+        "somebody": Told(3.0, 1.0, [3.0, 4.0, 8.0], memory=1_000_000_000),
+        PRODUCTS[0]: Told(0, 0, [1.0]),
+        PRODUCTS[1]: Told(0, 0, [0.25, 0.2]),
+    }
+    peak = product_speed(LOAD, 0.2)
+    first, _, own, other = table(told, LOAD)
+    assert first == f"peak: {product_speed(LOAD, 1.0):,.0f} GF/s of a product in float32, {peak:,.0f} GF/s of a product in bfloat16"
+    assert own.split() == ["ours", f"{tokens / 2:,.0f}", f"{second / 2 / peak:.0%}", "1.00", "(1.00", "to", "1.00)", "3.0", "500"]
+    assert other.split() == ["somebody", f"{tokens / 4:,.0f}", f"{second / 4 / peak:.0%}", "2.00", "(2.00", "to", "3.00)", "4.0", "1,000"]
+
+
+@pytest.mark.parametrize(("words", "said"), [(["--nanogpt", "nowhere"], "no model.py is there"), (["--rounds", "0"], "'0' is no count")])
+def test_what_cannot_be_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        throughput.main(words)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_gpt2_has_no_twin_in_a_llama():
+    with pytest.raises(AssertionError, match="another model"):
+        built("transformers as shipped", Load(gpt2.Config(vocab=65), rows=1))
+
+
+@pytest.mark.soak
+def test_the_whole_benchmark_runs_without_any_peer(capfd: pytest.CaptureFixture[str]):
+    throughput.main(["--rounds", "1"])
+    out = capfd.readouterr().out
+    assert "nanoGPT as shipped: left out" in out
+    assert [line.split("  ")[0] for line in out.splitlines()[3:6]] == ["ours", "plain PyTorch as written", "plain PyTorch at its best"]
+    assert "it failed" not in out
