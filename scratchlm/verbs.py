@@ -25,11 +25,11 @@ ADOPT = "adopt"
 """It starts from no recipe."""
 OF_ADOPT = ("directory", "set", "home", "again", "json")
 VERBS = {
-    "run": Verb("The whole road: every stage of a recipe, from text to a model that answers.", ("data",)),
+    "run": Verb("The whole road: every stage of a recipe, from text to a model that answers.", ("data", "budget")),
     "corpus": Verb("Gather, clean and split the text to learn from; or tell a document's story.", ("data", "engine", *ASKED["corpus"])),
     "vocab": Verb("Train the tokenizer; or show how it cuts a text.", ASKED["vocab"]),
     "tokenize": Verb("Turn the text into shards of token ids."),
-    "pretrain": Verb("Train the base model on the shards."),
+    "pretrain": Verb("Train the base model on the shards.", ("budget",)),
     "sft": Verb("Teach the base model to answer.", ("chats",)),
     "prefer": Verb("Tune it on pairs of a better and a worse answer.", ("pairs",)),
     "reinforce": Verb("Tune it on answers of its own that can be checked.", ()),
@@ -43,7 +43,13 @@ VERBS = {
 }
 VIEWS = ("plan", "chat", "serve")
 """Verbs that make no artifact: ``scratchlm.views.NAME.show(home, **own options)``."""
-FIELDS = {"engine": "corpus.engine.kind", "chats": "sft.chats", "pairs": "prefer.pairs", "format": "export.formats"}
+FIELDS = {
+    "engine": "corpus.engine.kind",
+    "chats": "sft.chats",
+    "pairs": "prefer.pairs",
+    "budget": "pretrain.budget",
+    "format": "export.formats",
+}
 """Options of stages that are a shorter way to write ``--set``."""
 
 START = """\b
@@ -69,6 +75,10 @@ OPTIONS: dict[str, Any] = {
     "removed": Annotated[str | None, typer.Option("--removed", metavar="TEXT", help="Tell why a text is not in the corpus.")],
     "chats": Annotated[Path | None, typer.Option("--chats", metavar="FILE", help="Conversations to learn from, one JSON object per line.")],
     "pairs": Annotated[Path | None, typer.Option("--pairs", metavar="FILE", help="Preference pairs, one JSON object per line.")],
+    "budget": Annotated[
+        str | None,
+        typer.Option("--budget", metavar="TIME", help="Pre-train for so long, as 90s, 30m or 2h: size and tokens are chosen here."),
+    ],
     "format": Annotated[str | None, typer.Option("--format", metavar="NAME", help="hf, gguf, or both as hf,gguf.")],
     "model": Annotated[str | None, typer.Option("--model", metavar="NAME", help="base, sft, preferred or reinforced.")],
     "prompt": Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="Ask once, print the answer and end.")],

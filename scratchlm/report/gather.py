@@ -55,6 +55,7 @@ class Training:
     validations: list[Event]
     samples: list[Event]
     skipped: list[Event]
+    counts: dict[str, Any]
 
     @property
     def tokens(self) -> int:
@@ -133,6 +134,7 @@ def training(artifact: Artifact) -> Training:
         validations=journals.by_step(path, "validation"),
         samples=[event for event in journals.read(path) if event["event"] == "sample"],
         skipped=journals.by_step(path, "skipped"),
+        counts=artifact.counts,
     )
 
 

@@ -1,31 +1,49 @@
 """pretrain: learn to continue text. Leaves ``base/``."""
 
+import json
+import time
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from scratchlm.batches.rows import TokenRows
 from scratchlm.batches.shards import open_split
 from scratchlm.core.artifact import Artifact, Draft, Home
 from scratchlm.core.config import with_sets
 from scratchlm.core.errors import DataError
-from scratchlm.core.journal import Journal
+from scratchlm.core.journal import Journal, by_step
 from scratchlm.core.tensors import Every
 from scratchlm.evals import bits
+from scratchlm.evals.hardness import hardness
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.model import architectures, qwen3
 from scratchlm.model.architectures import ModelConfig
+from scratchlm.parallel.precision import measured_speeds
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer.interface import Tokenizer, begin_of_text
+from scratchlm.train import budget, devices
+from scratchlm.train.budget import Choice, Text
 from scratchlm.train.loop import Probe
 from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.pace import tokens_per_s
 from scratchlm.train.session import Session, Training, steps_for
 from scratchlm.train.state import TrainState
+
+BUDGET = "budget.json"
+BESIDE = 4.0
+"""Seconds of a stage that are no step: opening, samples, and the finished model's way to disk."""
+LOOKS = 8
+"""How often a run with a budget looks at the held-out text."""
+FORWARD = 1 / 3
+"""Of a step's time, what looking at as many tokens takes."""
 
 
 class Config(Training):
     """What to train, on how many tokens, in which steps."""
+
+    budget: str | None = None
+    """Time that this stage may take, such as 90s, 30m or 2h: then size, tokens and rows are chosen here; None: they are as set."""
 
     model: ModelConfig = qwen3.Config()
     """``vocab`` is an upper bound: the model gets as many rows as the tokenizer has pieces."""
@@ -40,18 +58,93 @@ class Config(Training):
     sample_prompt: str = "The "
     """Continued greedily every so many steps, to see what was learnt."""
 
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _is_a_time(cls, value: object) -> object:
+        if value is not None and not budget.seconds_of(str(value)):
+            raise ValueError("that is no time; write one such as 90s, 30m or 2h")
+        return value
+
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Train a base model on the shards."""
     shards, tokenizer = home.open("shards"), home.open("tokenizer")
-    return home.build("base", config, [shards, tokenizer], lambda out: train(config, out, shards, tokenizer, journal))
+
+    def make(out: Draft) -> None:
+        if config.budget is None:
+            train(config, out, shards, tokenizer, journal)
+            return
+        begun, fresh = time.monotonic(), not (out.path / BUDGET).exists()
+        choice = chosen(config, out, shards, tokenizer, journal)
+        train(within(config, choice), out, shards, tokenizer, journal)
+        outcome(config, choice, out, journal, seconds=time.monotonic() - begun if fresh else None)
+
+    return home.build("base", config, [shards, tokenizer], make)
+
+
+def chosen(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, journal: Journal) -> Choice:
+    """What the time is best spent on; decided once, and read again on resume."""
+    path, begun = out.path / BUDGET, time.monotonic()
+    if path.exists():
+        return Choice.model_validate_json(path.read_bytes())
+    assert config.budget
+    tokenizer, seconds = tokenizers.load(vocabulary.path), budget.seconds_of(config.budget)
+    split, held_out = open_split(shards.path, "train"), open_split(shards.path, "validation")
+    text = Text(split.tokens, int(split.sizes.sum()), hardness(split, held_out, tokenizer))
+    device = devices.chosen(config.device, journal)
+    speeds = measured_speeds(device)
+
+    def speed(shape: architectures.AnyConfig, rows: int) -> float:
+        journal.progress("timing", shape.width, shape.width, "wide")
+        return tokens_per_s(shape, config, TokenRows(split, shape.context, rows, config.seed).batch(0), device=device)
+
+    choice, timed = budget.choose(
+        sized(config, tokenizer),
+        text,
+        left=lambda: seconds - BESIDE - (time.monotonic() - begun),
+        idle=LOOKS * FORWARD * min(config.validation_tokens, held_out.tokens),
+        gflops=max(speeds.float32, speeds.bfloat16),
+        speed=speed,
+    )
+    out.write_json(BUDGET, json.loads(choice.model_dump_json()))
+    journal.event("budget", **choice.model_dump(), hardness=round(text.hardness, 4), tokens_per_s=timed, note=told(config, choice))
+    return choice
+
+
+def told(config: Config, choice: Choice) -> str:
+    """The prediction in a line."""
+    further = f" ({choice.beyond:.1f} times further than what was measured)" if choice.beyond > 1 else ""
+    size = f"{choice.layers} layers of width {choice.width}, {choice.tokens:,} tokens in {choice.steps:,} steps"
+    expected = f"{choice.bits_per_byte:.3f} [{choice.low:.3f}, {choice.high:.3f}] bits per byte{further}"
+    return f"{config.budget}: {size} ({choice.epochs:.2g} epochs); to be expected are {expected}"
+
+
+def within(config: Config, choice: Choice) -> Config:
+    """The settings with what was chosen put in."""
+    steps = {"validation_steps": max(1, choice.steps // LOOKS), "sample_steps": max(1, choice.steps // LOOKS)}
+    shape = budget.shaped(config.model, choice.width)
+    return config.model_copy(update={"model": shape, "tokens": choice.tokens, "rows": choice.rows, **steps})
+
+
+def outcome(config: Config, choice: Choice, out: Draft, journal: Journal, *, seconds: float | None) -> None:
+    """The prediction beside what came of it, and the time where all of it was spent at once."""
+    reached = by_step(out.path / "journal.jsonl", "validation")[-1]["bits_per_byte"]
+    inside = choice.low <= reached <= choice.high
+    spent = f" in {seconds:.0f} s of {config.budget}" if seconds is not None else ""
+    note = f"{reached:.3f} bits per byte{spent}; to be expected were {choice.bits_per_byte:.3f} [{choice.low:.3f}, {choice.high:.3f}]: " + (
+        "as predicted" if inside else "outside the prediction"
+    )
+    facts = {"predicted": choice.bits_per_byte, "low": choice.low, "high": choice.high, "reached": reached, "seconds": seconds}
+    journal.event("outcome", **facts, inside=inside, note=note)
+    out.count(bits_per_byte=reached, predicted=choice.bits_per_byte, predicted_low=choice.low, predicted_high=choice.high)
 
 
 def train(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, journal: Journal) -> None:
     """All of pre-training: rows in, a model out."""
     tokenizer = tokenizers.load(vocabulary.path)
     model = architectures.build(sized(config, tokenizer), seed=config.seed)
-    session = Session.open(out, config, journal, model)
+    longest = config.tokens if config.budget is None else None  # a trial of compilers might eat a tenth of what was planned
+    session = Session.open(out, config, journal, model, tokens=longest, rows=config.rows)
     split = open_split(shards.path, "train", tokenizer=tokenizers.facts_of(vocabulary.path).sha256)
     rows = TokenRows(split, model.config.context, config.rows, config.seed)
     steps = steps_for(config.tokens, per_step=config.rows * model.config.context)

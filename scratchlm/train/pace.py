@@ -1,0 +1,41 @@
+"""How many tokens a second? Some steps of the one loop, with a model as a run would have it, before the run begins."""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from scratchlm.core.artifact import Draft
+from scratchlm.core.journal import Journal
+from scratchlm.core.tensors import Batch
+from scratchlm.model import architectures
+from scratchlm.model.architectures import AnyConfig
+from scratchlm.train.checkpoint import Keeper
+from scratchlm.train.choose import SHARE, free_bytes, least_bytes
+from scratchlm.train.loop import Plan, update
+from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.session import Session, Training
+from scratchlm.train.state import TrainState
+
+SECONDS, STEPS = 1.5, 5
+"""How long, and how many steps, are timed at least, after a first one."""
+
+
+def tokens_per_s(shape: AnyConfig, config: Training, batch: Batch, *, device: str) -> float:
+    """Of steps on ``batch``, in the way that is the fastest here; 0 where memory does not hold one row."""
+    if least_bytes(shape, config.optimizer) > SHARE * free_bytes(device):
+        return 0.0
+    model = architectures.build(shape, seed=config.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session.open(Draft(Path(folder)), config, Journal(), model)
+        state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=session.precision.scaler())
+        state.rows_at_once = session.rows_at_once
+        plan = Plan(1, lambda _: 0.0, session.precision, Keeper(Path(folder)), config.clip, session.attend, session.forward)
+        objective = NextToken(model.logits, head_parameters(model))
+        update(state, [batch], objective, plan, session.world)
+        begun, taken = time.perf_counter(), list[float]()
+        while len(taken) < STEPS or time.perf_counter() - begun < SECONDS:
+            started = time.perf_counter()
+            update(state, [batch], objective, plan, session.world)
+            taken.append(time.perf_counter() - started)
+    return batch.tokens / statistics.median(taken)
