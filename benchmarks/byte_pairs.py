@@ -41,7 +41,7 @@ Logits = Callable[[Tensor], Tensor]
 BEST: dict[str, dict[str, Any]] = {
     "ours": {
         "model": {"kind": "swift", "context": 256, "layers": 3, "width": 192, "heads": 3, "head_dim": 64, "bigrams": 16384},
-        "rows": 8,
+        "rows": 16,
         "optimizer": {"kind": "muon", "lr": 0.02, "embedding_lr": 0.05, "head_lr": 0.01},
         "schedule": {"kind": "wsd", "decay": 0.6},
     },
@@ -56,7 +56,7 @@ BEST: dict[str, dict[str, Any]] = {
         "weight_decay": 0.0,
         "beta2": 0.95,
     },
-    "nanochat": {"layers": 3, "heads": 3, "width": 192, "rows": 4, "scale": 1.0},
+    "nanochat": {"layers": 3, "heads": 3, "width": 192, "rows": 8, "scale": 1.6, "warmup_steps": 12, "compiled": "none"},
 }
 """What differs from the defaults: of `pretrain` in ours, of the classes in `byte_pairs_peers` in theirs."""
 CALIBRATION_STEPS = 24

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from scratchlm.batches.shards import open_split
-from scratchlm.core.artifact import Home
+from scratchlm.core.artifact import Home, fingerprint_of
 from scratchlm.core.config import with_sets
 from scratchlm.core.journal import Journal
 from scratchlm.evals.hardness import hardness
@@ -76,6 +76,7 @@ def run(folder: Path, kind: str, flops: float, width: int, sets: list[str]) -> d
         "flops": flops,
         "width": width,
         "sets": sets,
+        "recipe": changed_by(recipe),
         "weights": cost.body_parameters(model),
         "tokens": made.counts["tokens"],
         "rows": config.rows,
@@ -87,12 +88,20 @@ def run(folder: Path, kind: str, flops: float, width: int, sets: list[str]) -> d
     }
 
 
+def changed_by(recipe: pretrain.Config) -> str:
+    """A hash of what else of the recipe decides a loss: a run made by other rates or another schedule is another run."""
+    return fingerprint_of(recipe.model_dump(include={"optimizer", "schedule", "clip", "seed"}))[:12]
+
+
 def climb(asked: argparse.Namespace) -> None:
     """Do every run that was not done."""
-    names = ("text", "kind", "flops", "width", "sets")
+    names, recipe = ("text", "kind", "flops", "width", "sets", "recipe"), laptop().pretrain
+    assert recipe
     done = {json.dumps([point[name] for name in names]) for point in read()}
     for folder, kind, flops, width in itertools.product(asked.homes, asked.kind, asked.flops, asked.widths):
-        if json.dumps([folder.name, kind, flops, width, asked.set]) not in done and (point := run(folder, kind, flops, width, asked.set)):
+        if json.dumps([folder.name, kind, flops, width, asked.set, changed_by(recipe)]) not in done and (
+            point := run(folder, kind, flops, width, asked.set)
+        ):
             with POINTS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(point) + "\n")
             print(point, flush=True)
@@ -153,13 +162,18 @@ def law_of(points: list[dict[str, Any]]) -> scaling.Law:
 
 
 def fit(_: argparse.Namespace) -> None:
-    """Write the law of every kind that was run."""
-    plain = [point for point in read() if not point["sets"]]
+    """Write the law of every kind that was run, from runs of the newest recipe."""
+    plain = told_from(read())
     kinds = sorted({point["kind"] for point in plain})
     laws = {kind: law_of([point for point in plain if point["kind"] == kind]) for kind in kinds}
     told = {kind: {name: rounded(value) for name, value in law.model_dump().items()} for kind, law in laws.items()}
     LAWS.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     print(LAWS.read_text(encoding="utf-8"))
+
+
+def told_from(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of all runs those by the recipe of the last one, with nothing set otherwise."""
+    return [point for point in points if not point["sets"] and point["recipe"] == points[-1]["recipe"]]
 
 
 def rounded(value: Any) -> Any:

@@ -83,7 +83,7 @@ class Given:
 
 
 def ours(load: Load, given: Given, *, compiled: bool = False) -> Step:
-    """A step of the one loop, as a stage sets it up; ``compiled`` says by torch.compile, whatever would be chosen."""
+    """A step of the one loop, set up as by a stage, on rows of one document as the others compute; ``compiled`` says by torch.compile."""
     model = architectures.build(load.config, seed=0)
     training = Training(device=load.device, dtype=load.dtype)
     session = Session.open(Draft(given.scratch), training, Journal(), model, tokens=load.horizon, rows=load.rows)

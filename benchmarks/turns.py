@@ -59,26 +59,25 @@ def in_turn(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Tol
     """
     found: dict[str, Told] = {}
     with contextlib.ExitStack() as running:  # on leaving, inputs close, and a program whose input is closed ends
-        workers = {
-            name: running.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1))
-            for name, command in commands.items()
-        }
-        for name, worker in workers.items():  # all start at once; set-up is told, not compared
-            if said := _heard(worker):
+        workers: dict[str, subprocess.Popen[str]] = {}
+        for name, command in commands.items():  # one after another, for some measure the machine before they begin
+            workers[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+            running.enter_context(workers[name])
+            if said := _heard(workers[name]):
                 found[name] = Told(**said)
         for _ in range(rounds):
             for name in list(found):
-                worker = workers[name]
-                assert worker.stdin is not None, "it was asked for"
-                worker.stdin.write("go\n")
-                if said := _heard(worker):
+                if said := _asked(workers[name]):
                     found[name].seconds.append(said["seconds"])
                 else:
                     del found[name]
-        for name, told in found.items():
+        for name in list(found):
             rest, _ = workers[name].communicate()
-            last = json.loads(rest)
-            told.memory, told.device_memory = last["memory"], last["device_memory"]
+            if rest:
+                last = json.loads(rest)
+                found[name].memory, found[name].device_memory = last["memory"], last["device_memory"]
+            else:
+                del found[name]
     return found
 
 
@@ -93,6 +92,16 @@ def peak_memory() -> int:
 
 def _say(facts: Mapping[str, Any]) -> None:
     print(json.dumps(facts), flush=True)
+
+
+def _asked(worker: subprocess.Popen[str]) -> dict[str, Any] | None:
+    """What a program says of its next turn, or None where it ended instead."""
+    assert worker.stdin is not None, "it was asked for"
+    try:
+        worker.stdin.write("go\n")
+    except OSError:
+        return None
+    return _heard(worker)
 
 
 def _heard(worker: subprocess.Popen[str]) -> dict[str, Any] | None:

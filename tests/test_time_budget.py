@@ -31,7 +31,7 @@ def law(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scaling, "laws", lambda: {"qwen3": LAW})
 
 
-def honest(shape: AnyConfig, _rows: int) -> float:
+def honest(shape: AnyConfig, _tokens: float) -> float:
     """A machine that computes as fast as it multiplies, but for small ones."""
     return GFLOPS * 1e9 / (cost.training_flops(shape) + 2e7)
 
@@ -73,11 +73,11 @@ def test_no_other_width_promises_more_in_the_same_time(seconds: float):
     base = qwen3.Config(vocab=4096, context=256)
     choice, timed = budget.choose(base, TEXT, left=lambda: seconds, idle=1000.0, gflops=GFLOPS, speed=honest)
     every = [budget.shaped(base, width) for width in budget.WIDTHS]
-    others = [budget.planned(LAW, shape, TEXT, budget.USED * seconds * honest(shape, 1) - 1000.0) for shape in every]
+    others = [budget.planned(LAW, shape, TEXT, budget.USED * seconds * honest(shape, 1.0) - 1000.0) for shape in every]
     assert choice.bits_per_byte == min(other.bits_per_byte for other in others if other)
     assert choice.width in timed
     assert len(timed) <= 6
-    assert choice.tokens / honest(budget.shaped(base, choice.width), 1) <= seconds
+    assert choice.tokens / honest(budget.shaped(base, choice.width), 1.0) <= seconds
     assert choice.low < choice.bits_per_byte < choice.high
     assert choice.tokens <= budget.MOST_EPOCHS * TEXT.tokens
     assert choice.tokens == choice.steps * choice.rows * 256
@@ -88,7 +88,7 @@ def test_what_does_not_fit_into_memory_is_not_chosen_and_longer_runs_take_larger
     base = qwen3.Config(vocab=4096, context=256)
 
     def chosen(seconds: float, most: int) -> budget.Choice:
-        speed = lambda shape, rows: honest(shape, rows) if shape.width <= most else 0.0  # noqa: E731
+        speed = lambda shape, tokens: honest(shape, tokens) if shape.width <= most else 0.0  # noqa: E731
         return budget.choose(base, TEXT, left=lambda: seconds, idle=0.0, gflops=GFLOPS, speed=speed)[0]
 
     assert chosen(7200.0, 4096).width > 192
@@ -96,6 +96,28 @@ def test_what_does_not_fit_into_memory_is_not_chosen_and_longer_runs_take_larger
     assert chosen(7200.0, 4096).rows > chosen(60.0, 4096).rows
     with pytest.raises(UsageError, match="5 s are too short for 20 steps"):
         chosen(5.0, 0)
+    for late in (0.0, -3.0):
+        with pytest.raises(UsageError, match="the time is up before the first step"):
+            chosen(late, 4096)
+
+
+@pytest.mark.usefixtures("law")
+def test_a_short_text_is_not_read_more_often_than_it_is_good_for():
+    asked: list[float] = []
+    little, base = Text(tokens=25_000, bytes=80_000, hardness=2.1), qwen3.Config(vocab=500, context=64)
+    speed = lambda shape, tokens: asked.append(tokens) or honest(shape, tokens)  # noqa: E731
+    choice, _ = budget.choose(base, little, left=lambda: 86_400.0, idle=0.0, gflops=GFLOPS, speed=speed)
+    most = budget.MOST_EPOCHS * little.tokens
+    assert asked
+    assert max(asked) <= most
+    assert 0.9 * most < choice.tokens <= most
+
+
+def test_an_architecture_without_a_ladder_is_refused_with_the_recipe():
+    base = smoke().pretrain
+    assert base
+    with pytest.raises(UsageError, match="no ladder was run for 'gpt2'"):
+        with_sets(base, ["budget=6s", 'model={"kind": "gpt2"}'])
 
 
 @pytest.mark.usefixtures("law")

@@ -107,10 +107,10 @@ def _costs(model: Model, batch: Batch, precision: Precision, attend: Callable[[T
         part = max(1, SCORES // (x_BTD.shape[1] * model.config.vocab))
         chunks = zip(x_BTD.split(part), batch.targets_BT.split(part), strict=True)
         logprobs_BT = torch.cat([token_logprobs(model.logits(x), targets) for x, targets in chunks])
-    costs_BT = -logprobs_BT.double() / LN2
+    costs_BT = -logprobs_BT.cpu().double() / LN2  # Apple's GPUs have no float64
     if unknown is not None:
-        costs_BT += UNKNOWN_BITS * (batch.targets_BT == unknown)
-    return (costs_BT * batch.weights_BT).cpu().numpy()
+        costs_BT += UNKNOWN_BITS * (batch.targets_BT == unknown).cpu()
+    return (costs_BT * batch.weights_BT.cpu()).numpy()
 
 
 def bits_per_byte(bits: Sequence[float], found: Windows) -> Measured:

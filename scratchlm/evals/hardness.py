@@ -29,7 +29,7 @@ def texts(shards: Shards, tokenizer: Tokenizer, most: int) -> Iterator[str]:
     ends = [*shards.starts[1:].tolist(), shards.tokens]
     for start, end in zip(shards.starts.tolist(), ends, strict=True):
         text = tokenizer.decode(shards.window(start + 1, end - start - 1)[0].tolist()).encode()[: max(0, most)]
-        if not text:
+        if most <= 0:
             return
         most -= len(text)
         yield text.decode(errors="ignore")

@@ -34,6 +34,9 @@ def choose(logits_BV: Float[Tensor, "B V"], uniform_B: Float[Tensor, " B"], samp
         raise CheckFailed("generate: the model's scores are not finite numbers, so none is the likeliest. Take a model with sound weights.")
     if sampling.temperature == 0:
         return logits_BV.argmax(dim=-1)
+    device = logits_BV.device
+    if device.type == "mps":  # Apple's GPUs have no float64
+        logits_BV, uniform_B = logits_BV.cpu(), uniform_B.cpu()
     scores_BV, order_BV = (logits_BV.double() / sampling.temperature).sort(dim=-1, descending=True, stable=True)
     if sampling.top_k is not None:
         scores_BV[:, sampling.top_k :] = -torch.inf
@@ -44,4 +47,4 @@ def choose(logits_BV: Float[Tensor, "B V"], uniform_B: Float[Tensor, " B"], samp
     reached_BV = probabilities_BV.cumsum(dim=-1)
     place_B1 = torch.searchsorted(reached_BV, uniform_B.double()[:, None] * reached_BV[:, -1:], right=True)
     last_B1 = (probabilities_BV > 0).sum(dim=-1, keepdim=True) - 1  # rounding must not step behind the last possible token
-    return order_BV.gather(1, torch.minimum(place_B1, last_B1))[:, 0]
+    return order_BV.gather(1, torch.minimum(place_B1, last_B1))[:, 0].to(device)

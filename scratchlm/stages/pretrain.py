@@ -1,10 +1,11 @@
 """pretrain: learn to continue text. Leaves ``base/``."""
 
 import json
+import math
 import time
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from scratchlm.batches.rows import TokenRows
 from scratchlm.batches.shards import open_split
@@ -17,12 +18,12 @@ from scratchlm.evals import bits
 from scratchlm.evals.hardness import hardness
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
-from scratchlm.model import architectures, qwen3
+from scratchlm.model import architectures, cost, qwen3
 from scratchlm.model.architectures import ModelConfig
 from scratchlm.parallel.precision import measured_speeds
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer.interface import Tokenizer, begin_of_text
-from scratchlm.train import budget, devices
+from scratchlm.train import budget, devices, scaling
 from scratchlm.train.budget import Choice, Text
 from scratchlm.train.loop import Probe
 from scratchlm.train.objectives import NextToken, head_parameters
@@ -31,8 +32,8 @@ from scratchlm.train.session import Session, Training, steps_for
 from scratchlm.train.state import TrainState
 
 BUDGET = "budget.json"
-BESIDE = 4.0
-"""Seconds of a stage that are no step: opening, samples, and the finished model's way to disk."""
+BESIDE = 2.0
+"""Seconds for samples and for the finished model's way to disk."""
 LOOKS = 8
 """How often a run with a budget looks at the held-out text."""
 FORWARD = 1 / 3
@@ -65,6 +66,12 @@ class Config(Training):
             raise ValueError("that is no time; write one such as 90s, 30m or 2h")
         return value
 
+    @model_validator(mode="after")
+    def _has_a_ladder(self) -> "Config":
+        if self.budget is not None:
+            scaling.law_of(self.model.kind)
+        return self
+
 
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Train a base model on the shards."""
@@ -94,18 +101,24 @@ def chosen(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, j
     device = devices.chosen(config.device, journal)
     speeds = measured_speeds(device)
 
-    def speed(shape: architectures.AnyConfig, rows: int) -> float:
-        journal.progress("timing", shape.width, shape.width, "wide")
-        return tokens_per_s(shape, config, TokenRows(split, shape.context, rows, config.seed).batch(0), device=device)
+    looked_at = bits.windows(held_out, config.model.context, most_tokens=config.validation_tokens).encoded
+    idle, longest = LOOKS * FORWARD * sum(len(ids) for ids, _ in looked_at), [0.0]
 
-    choice, timed = budget.choose(
-        sized(config, tokenizer),
-        text,
-        left=lambda: seconds - BESIDE - (time.monotonic() - begun),
-        idle=LOOKS * FORWARD * min(config.validation_tokens, held_out.tokens),
-        gflops=max(speeds.float32, speeds.bfloat16),
-        speed=speed,
-    )
+    def speed(shape: architectures.AnyConfig, tokens: float) -> float:
+        journal.progress("timing", shape.width, shape.width, "wide")
+        started, rows = time.monotonic(), TokenRows(split, shape.context, budget.rows_for(tokens, shape.context), config.seed)
+        found = tokens_per_s(shape, config, rows.batch(0), device=device, tokens=round(tokens))
+        longest.append(time.monotonic() - started)
+        return found
+
+    def spent() -> float:
+        return BESIDE + max(longest) + (time.monotonic() - begun)  # the run itself opens as its timing did
+
+    gflops = max(speeds.float32, speeds.bfloat16)
+    choice, timed = budget.choose(sized(config, tokenizer), text, left=lambda: seconds - spent(), idle=idle, gflops=gflops, speed=speed)
+    told_seconds = spent() + (choice.tokens + idle) / timed[choice.width]
+    memory = cost.training_bytes(budget.shaped(sized(config, tokenizer), choice.width), choice.rows, config.optimizer.kind)
+    choice = choice.model_copy(update={"seconds": round(told_seconds, 1), "gigabytes": round(sum(memory.values()) / 1e9, 2)})
     out.write_json(BUDGET, json.loads(choice.model_dump_json()))
     journal.event("budget", **choice.model_dump(), hardness=round(text.hardness, 4), tokens_per_s=timed, note=told(config, choice))
     return choice
@@ -116,12 +129,15 @@ def told(config: Config, choice: Choice) -> str:
     further = f" ({choice.beyond:.1f} times further than what was measured)" if choice.beyond > 1 else ""
     size = f"{choice.layers} layers of width {choice.width}, {choice.tokens:,} tokens in {choice.steps:,} steps"
     expected = f"{choice.bits_per_byte:.3f} [{choice.low:.3f}, {choice.high:.3f}] bits per byte{further}"
-    return f"{config.budget}: {size} ({choice.epochs:.2g} epochs); to be expected are {expected}"
+    needs = f"{choice.seconds:.0f} s and at most {choice.gigabytes:.2g} GB"
+    enough = ", which is all that this text is good for" if choice.epochs > 0.99 * budget.MOST_EPOCHS else ""
+    return f"{config.budget}: {size} ({choice.epochs:.2g} epochs{enough}), {needs}; to be expected are {expected}"
 
 
 def within(config: Config, choice: Choice) -> Config:
     """The settings with what was chosen put in."""
-    steps = {"validation_steps": max(1, choice.steps // LOOKS), "sample_steps": max(1, choice.steps // LOOKS)}
+    often = math.ceil(choice.steps / LOOKS)
+    steps = {"validation_steps": often, "sample_steps": often}
     shape = budget.shaped(config.model, choice.width)
     return config.model_copy(update={"model": shape, "tokens": choice.tokens, "rows": choice.rows, **steps})
 
@@ -143,8 +159,7 @@ def train(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, jo
     """All of pre-training: rows in, a model out."""
     tokenizer = tokenizers.load(vocabulary.path)
     model = architectures.build(sized(config, tokenizer), seed=config.seed)
-    longest = config.tokens if config.budget is None else None  # a trial of compilers might eat a tenth of what was planned
-    session = Session.open(out, config, journal, model, tokens=longest, rows=config.rows)
+    session = Session.open(out, config, journal, model, tokens=config.tokens, rows=config.rows)
     split = open_split(shards.path, "train", tokenizer=tokenizers.facts_of(vocabulary.path).sha256)
     rows = TokenRows(split, model.config.context, config.rows, config.seed)
     steps = steps_for(config.tokens, per_step=config.rows * model.config.context)

@@ -20,8 +20,8 @@ HEAD = 64
 STEP_TOKENS, STEP_FROM, STEP_POWER = 2048, 1_000_000, 0.5
 """Tokens of a step of a run of STEP_FROM; a longer run takes larger ones: Zhang et al. 2024, arXiv:2410.21676."""
 FEWEST_STEPS = 20
-MOST_EPOCHS = 16
-"""After so many a text has little more to give: Muennighoff et al. 2023, arXiv:2305.16264."""
+MOST_EPOCHS = 4
+"""Text read so often is worth nearly as much as new text (Muennighoff et al. 2023, arXiv:2305.16264); the ladder went no further either."""
 USED = 0.97
 """Of the time left; the rest is for what nobody saw coming."""
 GUESS = 0.4
@@ -55,6 +55,10 @@ class Choice(Settings):
     high: float
     beyond: float
     """How many times further than the ladder this is; 1 within it."""
+    seconds: float | None = None
+    """Of the whole stage, to be expected."""
+    gigabytes: float | None = None
+    """Of a step, by formula, if it is computed at once."""
 
 
 def seconds_of(budget: str) -> float:
@@ -78,14 +82,16 @@ def rows_for(tokens: float, context: int) -> int:
 
 
 def choose(
-    model: AnyConfig, text: Text, *, left: Callable[[], float], idle: float, gflops: float, speed: Callable[[AnyConfig, int], float]
+    model: AnyConfig, text: Text, *, left: Callable[[], float], idle: float, gflops: float, speed: Callable[[AnyConfig, float], float]
 ) -> tuple[Choice, dict[int, int]]:
     """The width of least expected loss among those that were timed, with the tokens a second of each: from the best by a guess on.
 
     ``left`` gives the seconds left for training, in which what is not training takes the time of ``idle`` tokens; ``speed`` times a
-    model with steps of so many rows, in tokens a second, and gives 0 where memory does not hold it.
+    model for a run on so many tokens, in tokens a second, and gives 0 where memory does not hold it.
     """
-    law = scaling.law_of(model.kind)
+    law, least = scaling.law_of(model.kind), "Give more time."
+    if left() <= 0:
+        raise UsageError(f"pretrain.budget: the time is up before the first step. {least}")
     shapes = [shaped(model, width) for width in WIDTHS]
     guesses = [GUESS * gflops * 1e9 / cost.training_flops(shape) for shape in shapes]
     speeds: dict[int, float] = {}
@@ -96,7 +102,7 @@ def choose(
 
     def timed(place: int) -> float:
         if place not in speeds:
-            speeds[place] = speed(shapes[place], rows_for(guesses[place] * left(), shapes[place].context))
+            speeds[place] = speed(shapes[place], max(1, min(guesses[place] * left(), float(MOST_EPOCHS * text.tokens))))
         return loss(place, speeds[place])
 
     place = min(range(len(shapes)), key=lambda p: loss(p, guesses[p]))
@@ -104,7 +110,7 @@ def choose(
         place = better
     best = planned(law, shapes[place], text, USED * left() * speeds[place] - idle)
     if best is None:
-        raise UsageError(f"pretrain.budget: {left():.0f} s are too short for {FEWEST_STEPS} steps of any model here. Give more time.")
+        raise UsageError(f"pretrain.budget: {left():.0f} s are too short for {FEWEST_STEPS} steps of any model here. {least}")
     return best, {WIDTHS[p]: round(found) for p, found in sorted(speeds.items())}
 
 

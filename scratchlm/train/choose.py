@@ -86,14 +86,15 @@ class Trial:
     left_out: dict[str, str]
 
 
-def compiled_times(model: Model, precision: Precision, found: dict[str, float], *, rows: int, tokens: int) -> Trial:
+def compiled_times(model: Model, precision: Precision, found: dict[str, float], *, rows: int, tokens: int, whole: bool = True) -> Trial:
     """The same for ways with a compiler, on micro-batches of ``rows``, where a run on ``tokens`` is long enough to take the risk.
 
     A way that saves less time over the run than its compilation took is left out. The fastest way without is timed on these rows, too.
+    ``whole`` says that a step is one micro-batch: a graph that is replayed writes over the gradients that the last one left.
     """
     fastest, length = min(found, key=lambda name: found[name]), model.config.context
     names = [name for name, way in WAYS.items() if way.compiler is not None]
-    trial = Trial({}, {}, {name: reason for name in names if (reason := unfit_to_compile(name, fastest, precision.device))})
+    trial = Trial({}, {}, {name: reason for name in names if (reason := unfit_to_compile(name, fastest, precision.device, whole=whole))})
     seconds = found[fastest] / 1e3 * tokens / POSITIONS
     torch.compiler.reset()  # an earlier stage's programs
     for name in (name for name in names if name not in trial.left_out):
@@ -116,10 +117,12 @@ def compiled_times(model: Model, precision: Precision, found: dict[str, float], 
     return trial
 
 
-def unfit_to_compile(name: str, fastest: str, device: str) -> str | None:
+def unfit_to_compile(name: str, fastest: str, device: str, *, whole: bool = True) -> str | None:
     """Why a way with a compiler is not tried on ``device``, where ``fastest`` is the fastest without; None where it is."""
     if WAYS[name].gpu and device != "cuda":
         return "it is made for GPUs"
+    if WAYS[name].compiler == GRAPHS and not whole:
+        return "a step is several micro-batches, and a graph writes over the gradients of the one before"
     if WAYS[fastest].kernels:
         # 50 against 57 and 99 against 137 ms in bfloat16 on one core, models of 4 x 128 and 3 x 192 (docs/logbook.md).
         return "kernels do already what a compiler would do, and attention too"
@@ -196,7 +199,9 @@ def bytes_of(config: AnyConfig, optimizer: OptimizerConfig, rows: int, way: str)
 
 def free_bytes(device: str) -> float:
     """Memory that a run may take now; without end where the system does not say."""
-    return float(torch.cuda.mem_get_info()[0]) if device == "cuda" else machine.memory().free
+    if device == "cuda":  # what torch keeps for later is free, too
+        return float(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
+    return machine.memory().free
 
 
 def all_bytes(device: str) -> float:

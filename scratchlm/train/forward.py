@@ -34,7 +34,7 @@ class Compiled:
     """``plainly`` as compiled for micro-batches of one shape; the head and the loss, whose chunks differ in size, stay as they are.
 
     Every other shape would take another compilation, as long as the first. So the rest of a step that is no whole micro-batch goes the
-    plain way, while halves of one, which come when memory runs short, are compiled anew.
+    plain way, while half of one, which comes when memory runs short, is compiled anew.
     """
 
     program: Forward
@@ -52,7 +52,7 @@ class Compiled:
 
     def __call__(self, model: Model, tokens_BT: Tensor, positions_BT: Tensor, attend: Attend) -> Made:
         rows, length = tokens_BT.shape
-        if length != self.length or rows > self.rows or self.rows % rows:
+        if length != self.length or rows not in (self.rows, self.rows // 2):
             return plainly(model, tokens_BT, positions_BT, attend)
         from torch._dynamo.exc import TorchDynamoException  # loads the compiler
 

@@ -155,7 +155,8 @@ def accumulated(
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether ``error`` says that memory is short, on a GPU or beside it."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+    said = ("allocate memory", "out of memory", "not enough memory")  # on Linux, Apple's GPUs, Windows
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)
 
 
 def backward(

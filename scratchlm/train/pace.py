@@ -6,13 +6,14 @@ import time
 from pathlib import Path
 
 from scratchlm.core.artifact import Draft
+from scratchlm.core.errors import CheckFailed
 from scratchlm.core.journal import Journal
 from scratchlm.core.tensors import Batch
 from scratchlm.model import architectures
 from scratchlm.model.architectures import AnyConfig
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.choose import SHARE, free_bytes, least_bytes
-from scratchlm.train.loop import Plan, update
+from scratchlm.train.loop import Plan, out_of_memory, update
 from scratchlm.train.objectives import NextToken, head_parameters
 from scratchlm.train.session import Session, Training
 from scratchlm.train.state import TrainState
@@ -21,13 +22,23 @@ SECONDS, STEPS = 1.5, 5
 """How long, and how many steps, are timed at least, after a first one."""
 
 
-def tokens_per_s(shape: AnyConfig, config: Training, batch: Batch, *, device: str) -> float:
-    """Of steps on ``batch``, in the way that is the fastest here; 0 where memory does not hold one row."""
+def tokens_per_s(shape: AnyConfig, config: Training, batch: Batch, *, device: str, tokens: int) -> float:
+    """Of steps on ``batch``, in the way that is the fastest here for a run on ``tokens``; 0 where memory does not hold one row."""
     if least_bytes(shape, config.optimizer) > SHARE * free_bytes(device):
         return 0.0
+    try:
+        return batch.tokens / statistics.median(steps(shape, config, batch, tokens))
+    except (RuntimeError, CheckFailed) as error:
+        if isinstance(error, RuntimeError) and not out_of_memory(error):
+            raise
+        return 0.0
+
+
+def steps(shape: AnyConfig, config: Training, batch: Batch, tokens: int) -> list[float]:
+    """Seconds of some steps."""
     model = architectures.build(shape, seed=config.seed)
     with tempfile.TemporaryDirectory() as folder:
-        session = Session.open(Draft(Path(folder)), config, Journal(), model)
+        session = Session.open(Draft(Path(folder)), config, Journal(), model, tokens=tokens, rows=len(batch.targets_BT))
         state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=session.precision.scaler())
         state.rows_at_once = session.rows_at_once
         plan = Plan(1, lambda _: 0.0, session.precision, Keeper(Path(folder)), config.clip, session.attend, session.forward)
@@ -38,4 +49,4 @@ def tokens_per_s(shape: AnyConfig, config: Training, batch: Batch, *, device: st
             started = time.perf_counter()
             update(state, [batch], objective, plan, session.world)
             taken.append(time.perf_counter() - started)
-    return batch.tokens / statistics.median(taken)
+    return taken

@@ -28,7 +28,7 @@ class Law(Settings):
     b: float
     beta: float
     spread: float
-    """Half of the 95 % interval, of the logarithm of the loss: how far off a text was that the fit had not seen."""
+    """Half of the 95 % interval, of the logarithm of the loss: how far off a further text is, as much as those of the ladder differ."""
     points: int
     least: tuple[float, float]
     """Fewest weights and bytes of the ladder."""

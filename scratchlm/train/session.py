@@ -179,7 +179,7 @@ def decide(config: Training, model: Model, journal: Journal, *, tokens: int | No
     ``tokens`` are those of the whole run, ``rows`` those of a step, where they are known: what takes long to try is tried only where
     ``tokens`` says that it can pay, and no more rows are computed at once than a step has.
     """
-    threads = World.start().threads  # before the first product on a GPU, which settles how all others are computed
+    threads = torch.get_num_threads()
     device = chosen(config.device, journal)
     if (least := least_bytes(model.config, config.optimizer)) > (there := all_bytes(device)):
         raise UsageError(
@@ -197,7 +197,9 @@ def decide(config: Training, model: Model, journal: Journal, *, tokens: int | No
         journal.event("way", note=f"torch's own operations are taken: there are no kernels for this ({reason})")
     way = min(found, key=lambda name: found[name])
     at_once = config.rows_at_once or even_parts(rows, rows_that_fit(model.config, config.optimizer, device, way=way))
-    trial = compiled_times(model, precision, found, rows=at_once, tokens=tokens or 0)
+    whole = rows is not None and rows <= at_once
+    trial = compiled_times(model, precision, found, rows=at_once, tokens=tokens or 0, whole=whole)
+    comparable = trial.ways_ms or found  # a trial is on the run's own rows, all others are on some
     found |= trial.ways_ms
     return Decisions(
         device=device,
@@ -206,7 +208,7 @@ def decide(config: Training, model: Model, journal: Journal, *, tokens: int | No
         float32_gflops=round(speeds.float32, 1),
         bfloat16_gflops=round(speeds.bfloat16, 1),
         peak_gflops=round(peak, 1),
-        way=min(found, key=lambda name: found[name]),
+        way=min(comparable, key=lambda name: comparable[name]),
         way_ms=found,
         compile_s=trial.compile_s,
         left_out=left_out | trial.left_out,
