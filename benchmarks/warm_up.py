@@ -1,0 +1,106 @@
+"""Do shorter rows or smaller steps at first, or an average of weights at last, learn more from the same tokens? A trial of each, in seeds.
+
+    python -m benchmarks.warm_up HOME [--tokens 800000] [--seeds 3]
+
+HOME has the tokenizer and shards of a run. All train `laptop`'s model with its optimizer and schedule, 2,048 tokens a step. `length`: rows
+of 64 for the first fifth of the steps, of 128 for the second, then whole ones (Li et al. 2022, arXiv:2108.06084). `batch`: steps of half
+as many rows for the first third of the tokens (Smith et al. 2018, arXiv:1711.00489). `average`: the run without either, measured with
+moving averages of its weights (Morales-Brotons et al. 2024, arXiv:2411.18704).
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from scratchlm.batches.rows import TokenRows
+from scratchlm.batches.shards import Shards, open_split
+from scratchlm.core.artifact import Draft, Home
+from scratchlm.core.journal import Journal
+from scratchlm.core.tensors import Batch, Every
+from scratchlm.evals import bits
+from scratchlm.model import architectures
+from scratchlm.recipes.laptop import laptop
+from scratchlm.stages.pretrain import sized
+from scratchlm.tokenizer import store as tokenizers
+from scratchlm.train.loop import Probe
+from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.session import Session
+from scratchlm.train.state import TrainState
+
+CONTEXT, ROWS = 256, 8
+DECAYS = (0.9, 0.97, 0.99)
+VALIDATION = 200_000
+Course = tuple[int, Callable[[int], Sequence[Batch]]]
+"""How many steps, and what each learns from."""
+
+
+def course(trial: str, split: Shards, tokens: int, seed: int) -> Course:
+    """The steps of a trial."""
+
+    def rows(context: int, count: int, number: int) -> list[Batch]:
+        return [TokenRows(split, context, count, seed).batch(number)]
+
+    per_step = CONTEXT * ROWS
+    if trial == "batch":
+        first = tokens // 3 // (per_step // 2)
+        steps = first + (tokens - tokens // 3) // per_step
+        return steps, lambda step: rows(CONTEXT, ROWS // 2, step) if step < first else rows(CONTEXT, ROWS, first // 2 + step - first)
+    steps = tokens // per_step
+    if trial == "length":
+        lengths = [64] * (steps // 5) + [128] * (steps // 5)
+        lengths += [CONTEXT] * (steps - len(lengths))
+        return steps, lambda step: rows(lengths[step], per_step // lengths[step], step)
+    return steps, lambda step: rows(CONTEXT, ROWS, step)
+
+
+def run(home: Home, trial: str, tokens: int, seed: int) -> dict[str, float]:
+    """Bits per byte of the held-out text, by what was measured."""
+    shards, vocabulary = home.open("shards"), home.open("tokenizer")
+    tokenizer, recipe = tokenizers.load(vocabulary.path), laptop().pretrain
+    assert recipe
+    config = recipe.model_copy(update={"seed": seed, "tokens": tokens, "checkpoint_minutes": None})
+    model = architectures.build(sized(config, tokenizer), seed=seed)
+    found = bits.windows(open_split(shards.path, "validation"), CONTEXT, most_tokens=VALIDATION)
+    averages = {decay: {name: p.detach().clone() for name, p in model.named_parameters()} for decay in DECAYS if trial == "average"}
+
+    def follow(state: TrainState) -> dict[str, float]:
+        for decay, kept in averages.items():
+            for name, parameter in state.model.named_parameters():
+                kept[name].lerp_(parameter.detach(), 1 - decay)
+        return {}
+
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session.open(Draft(Path(folder)), config, Journal(), model)
+        steps, items = course(trial, open_split(shards.path, "train"), tokens, seed)
+        objective = NextToken(model.logits, head_parameters(model))
+        state = session.train(model, items, objective, steps=steps, probes=(Probe("average", Every(1), follow),))
+
+    def measured() -> float:
+        words = {"pad": tokenizer.end_of_text, "unknown": tokenizer.unknown}
+        costs = bits.bits_of_documents(state.model, found, session.precision, attend=session.attend, **words)
+        return bits.bits_per_byte(costs, found).value
+
+    told = {"plain" if trial == "average" else trial: measured()}
+    for decay, kept in averages.items():
+        for name, parameter in state.model.named_parameters():
+            parameter.data.copy_(kept[name])
+        told[f"average {decay}"] = measured()
+    return told
+
+
+def main() -> None:
+    """Print each run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--tokens", type=int, default=800_000)
+    parser.add_argument("--seeds", type=int, default=3)
+    asked = parser.parse_args()
+    for seed in range(asked.seeds):
+        for trial in ("average", "batch", "length"):
+            for name, value in run(Home(asked.home), trial, asked.tokens, seed).items():
+                print(f"seed {seed}, {name}: {value:.4f} bits per byte", flush=True)
+
+
+if __name__ == "__main__":
+    main()
