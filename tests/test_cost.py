@@ -15,11 +15,11 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from trainee import OPTIMIZER_CONFIGS, batch, objective
 
-from scratchlm.core.tensors import Batch, ModelInputs, positions_of
+from scratchlm.core.tensors import Batch, ModelInputs, positions_of, scored_at_once
 from scratchlm.generate import engine
 from scratchlm.generate.cache import Cache
 from scratchlm.generate.sample import Sampling
-from scratchlm.losses.likelihood import chunked_cross_entropy, rows_for
+from scratchlm.losses.likelihood import chunked_cross_entropy
 from scratchlm.model import attention, cost
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model, build, parameters_of, shape_only
 from scratchlm.model.sizes import SIZES
@@ -229,8 +229,7 @@ def test_the_loss_holds_what_the_formula_says(name: str, vocab: int, width: int,
 
 def test_the_formula_knows_how_many_positions_a_chunk_has():
     assert inspect.signature(chunked_cross_entropy).parameters["rows"].default is None
-    assert [rows_for(vocab) for vocab in (2, 68, 1024, 4096, 200_000)] == [cost.loss_rows(vocab) for vocab in (2, 68, 1024, 4096, 200_000)]
-    assert (rows_for(68), rows_for(4096)) == (3855, 256)
+    assert [scored_at_once(vocab) for vocab in (2, 68, 1024, 4096, 200_000)] == [131_072, 3855, 256, 256, 256]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,14 @@ Attend = Callable[[int, Tensor, Tensor, Tensor, int | None], Tensor]
 A query sees the newest ``window`` positions of its document, its own included; None: all of them (decision 0009)."""
 
 
+FEWEST_AT_ONCE, SCORES_AT_ONCE = 256, 1 << 18
+
+
+def scored_at_once(vocab: int) -> int:
+    """Positions whose scores exist at once: enough to keep every core busy, and more where a position has few scores."""
+    return max(FEWEST_AT_ONCE, SCORES_AT_ONCE // vocab)
+
+
 def moved(t: Tensor, device: torch.device) -> Tensor:
     """The same on another device. A copy to a GPU starts from memory that stays in its place, and nobody waits for it."""
     return t.pin_memory().to(device, non_blocking=True) if device.type == "cuda" and t.device.type == "cpu" else t.to(device)

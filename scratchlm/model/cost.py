@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scratchlm.core.tensors import scored_at_once
 from scratchlm.model import gpt2, llama, minillm, moe, olmo2, qwen3, swift
 from scratchlm.model.architectures import AnyConfig
 
@@ -16,8 +17,6 @@ FLOAT_BYTES = 4
 """Of a weight, a gradient, an optimizer's memory and a key or value: all are float32."""
 IDS = 2
 """A row of token ids is kept as int64, which weighs as much as two numbers."""
-LOSS_ROWS, LOSS_SCORES = 256, 1 << 18
-"""What ``loss_rows`` counts with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +104,6 @@ def activation_bytes(config: AnyConfig, rows: int, length: int | None = None, *,
     return FLOAT_BYTES * rows * T * (anatomy(config).kept + (config.layers * T if masked else 0))
 
 
-def loss_rows(vocab: int) -> int:
-    """Positions whose scores exist at once, more where a position has few: those of ``chunked_cross_entropy``."""
-    return max(LOSS_ROWS, LOSS_SCORES // vocab)
-
-
 def loss_bytes(config: AnyConfig, rows: int, length: int | None = None) -> int:
     """What the chunked cross-entropy holds at its height, of ``rows`` rows of ``length`` positions that are all trained on.
 
@@ -121,7 +115,7 @@ def loss_bytes(config: AnyConfig, rows: int, length: int | None = None) -> int:
     the loss so small that the way back through the blocks is higher.
     """
     a, D, N = anatomy(config), config.width, rows * (length or config.context)
-    R, later = min(loss_rows(config.vocab), N), int(loss_rows(config.vocab) < N)
+    R, later = min(scored_at_once(config.vocab), N), int(scored_at_once(config.vocab) < N)
     scores, head = R * config.vocab, a.head
     at_the_slope = (5 if a.capped else 2 + later) * scores + (1 + later) * head
     at_the_gradient = (3 if a.capped else 2) * scores + (2 + later) * head

@@ -10,6 +10,7 @@ from rich.table import Table
 from scratchlm.core.artifact import Home
 from scratchlm.core.config import Settings
 from scratchlm.core.errors import UsageError
+from scratchlm.core.tensors import scored_at_once
 from scratchlm.model import cost, store
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig
 from scratchlm.report.words import share
@@ -100,7 +101,7 @@ def memory(model: AnyConfig, config: Any) -> list[Row]:
         "gradients": "float32",
         "optimizer": optimizer.kind,
         "activations": f"{rows} of {config.rows} rows at once; bfloat16 keeps about 0.7",
-        "loss": f"scores of {cost.loss_rows(model.vocab):,} positions at a time, and the head's gradients",
+        "loss": f"scores of {scored_at_once(model.vocab):,} positions at a time, and the head's gradients",
     }
     return [*((name, short(size, "B"), means[name]) for name, size in parts.items()), ("together", short(sum(parts.values()), "B"), "")]
 
