@@ -29,14 +29,13 @@ from scratchlm.recipes.laptop import laptop
 from scratchlm.stages import pretrain
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.train import scaling
-from scratchlm.train.budget import FEWEST_STEPS, rows_for, shaped
+from scratchlm.train.budget import FEWEST_STEPS, MOST_EPOCHS, rows_for, shaped
 
 POINTS = Path(__file__).parent / "results" / "ladder.jsonl"
 LAWS = Path(scaling.__file__).parent / scaling.FILE
 KINDS = {"qwen3": qwen3.Config(context=256), "swift": swift.Config(context=256)}
 VALIDATION = 200_000
 """Tokens of the held-out text, or all that there are."""
-MOST_EPOCHS = 4
 HUBER = 1e-3
 """Where the loss of the fit turns from squares to absolute values: theirs."""
 STUDENT = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}

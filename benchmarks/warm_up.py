@@ -77,8 +77,9 @@ def run(home: Home, trial: str, tokens: int, seed: int) -> dict[str, float]:
         state = session.train(model, items, objective, steps=steps, probes=(Probe("average", Every(1), follow),))
 
     def measured() -> float:
-        words = {"pad": tokenizer.end_of_text, "unknown": tokenizer.unknown}
-        costs = bits.bits_of_documents(state.model, found, session.precision, attend=session.attend, **words)
+        costs = bits.bits_of_documents(
+            state.model, found, session.precision, attend=session.attend, pad=tokenizer.end_of_text, unknown=tokenizer.unknown
+        )
         return bits.bits_per_byte(costs, found).value
 
     told = {"plain" if trial == "average" else trial: measured()}

@@ -5,18 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trainee
 
 from benchmarks.time_to_loss import prepared
 from scratchlm.cli import main
 from scratchlm.core.artifact import Home
 from scratchlm.core.config import with_sets
-from scratchlm.core.errors import UsageError
+from scratchlm.core.errors import ArtifactError, CheckFailed, MemoryShort, UsageError
 from scratchlm.core.journal import Journal
 from scratchlm.model import cost, gpt2, llama, minillm, qwen3, swift
 from scratchlm.model.architectures import AnyConfig, build
 from scratchlm.recipes.smoke import smoke
 from scratchlm.stages import pretrain
-from scratchlm.train import budget, scaling
+from scratchlm.train import budget, pace, scaling
 from scratchlm.train.budget import Text
 from scratchlm.train.scaling import Law
 
@@ -136,6 +137,9 @@ def test_a_stage_freezes_its_choice_and_holds_it_against_the_outcome(tmp_path: P
     monkeypatch.setattr(pretrain, "tokens_per_s", lambda *_, **__: 1 / 0)  # nothing is timed again
     made = pretrain.run(config, home, Journal(events.append))
     assert (made.path / "budget.json").read_bytes() == frozen
+    timed = [event["note"] for event in events if event["event"] == "timed"]  # from which width on is the machine's
+    assert {"width 64: 20,000 tokens/s", "width 128: 10,000 tokens/s"} <= set(timed)
+    assert len(timed) == len(set(timed))
     choice = json.loads(frozen)
     (told,) = (event for event in events if event["event"] == "budget")
     (outcome,) = (event for event in events if event["event"] == "outcome")
@@ -147,3 +151,35 @@ def test_a_stage_freezes_its_choice_and_holds_it_against_the_outcome(tmp_path: P
     validations = [event["bits_per_byte"] for event in events if event["event"] == "validation"]
     assert outcome["reached"] == validations[-1]
     assert len(validations) >= pretrain.LOOKS
+
+
+def test_a_choice_of_another_version_is_refused_in_one_line(tmp_path: Path):
+    path = tmp_path / "budget.json"
+    for damaged in ("{}", "not JSON", '{"width": 64}'):
+        path.write_text(damaged)
+        with pytest.raises(ArtifactError, match=r"budget\.json: not a choice that this version understands\. Start it anew with --again\."):
+            pretrain.read_choice(path)
+
+
+@pytest.mark.parametrize(
+    ("fails", "said"),
+    [
+        (MemoryShort("no"), None),
+        (RuntimeError("CUDA out of memory"), None),
+        (CheckFailed("it diverges"), "diverges"),
+        (RuntimeError("wrong"), "wrong"),
+    ],
+)
+def test_only_what_memory_does_not_hold_has_no_pace(fails: Exception, said: str | None, monkeypatch: pytest.MonkeyPatch):
+    def steps(*_: Any) -> list[float]:
+        raise fails
+
+    monkeypatch.setattr(pace, "steps", steps)
+    base = smoke().pretrain
+    assert base
+    given = lambda: pace.tokens_per_s(base.model, base, trainee.batch(), device="cpu", tokens=1000)  # noqa: E731
+    if said is None:
+        assert given() == 0
+    else:
+        with pytest.raises(type(fails), match=said):
+            given()

@@ -23,6 +23,7 @@ AT_ONCE = 65_536
 
 
 def rows_of(rows: list[tuple[int, str, int, int, str, int]]) -> pa.RecordBatch:
+    """Rows of those columns as a batch."""
     return pa.record_batch(list(zip(*rows, strict=True)) or [[]] * len(ROWS), ROWS)
 
 

@@ -35,6 +35,10 @@ class CheckFailed(ScratchError):
     exit_code = 1
 
 
+class MemoryShort(CheckFailed):
+    """Memory does not hold the least that can be computed at once."""
+
+
 class Stopped(ScratchError):
     """The user asked to stop, and a checkpoint was written first."""
 

@@ -3,15 +3,16 @@
 import json
 import math
 import time
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from scratchlm.batches.rows import TokenRows
 from scratchlm.batches.shards import open_split
 from scratchlm.core.artifact import Artifact, Draft, Home
 from scratchlm.core.config import with_sets
-from scratchlm.core.errors import DataError
+from scratchlm.core.errors import ArtifactError, DataError
 from scratchlm.core.journal import Journal, by_step
 from scratchlm.core.tensors import Every
 from scratchlm.evals import bits
@@ -28,7 +29,7 @@ from scratchlm.train.budget import Choice, Text
 from scratchlm.train.loop import Probe
 from scratchlm.train.objectives import NextToken, head_parameters
 from scratchlm.train.pace import tokens_per_s
-from scratchlm.train.session import Session, Training, steps_for
+from scratchlm.train.session import REMEDY, Session, Training, steps_for
 from scratchlm.train.state import TrainState
 
 BUDGET = "budget.json"
@@ -93,7 +94,7 @@ def chosen(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, j
     """What the time is best spent on; decided once, and read again on resume."""
     path, begun = out.path / BUDGET, time.monotonic()
     if path.exists():
-        return Choice.model_validate_json(path.read_bytes())
+        return read_choice(path)
     assert config.budget
     tokenizer, seconds = tokenizers.load(vocabulary.path), budget.seconds_of(config.budget)
     split, held_out = open_split(shards.path, "train"), open_split(shards.path, "validation")
@@ -105,10 +106,12 @@ def chosen(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, j
     idle, longest = LOOKS * FORWARD * sum(len(ids) for ids, _ in looked_at), [0.0]
 
     def speed(shape: architectures.AnyConfig, tokens: float) -> float:
-        journal.progress("timing", shape.width, shape.width, "wide")
         started, rows = time.monotonic(), TokenRows(split, shape.context, budget.rows_for(tokens, shape.context), config.seed)
         found = tokens_per_s(shape, config, rows.batch(0), device=device, tokens=round(tokens))
         longest.append(time.monotonic() - started)
+        journal.event(
+            "timed", width=shape.width, note=f"width {shape.width}: " + (f"{found:,.0f} tokens/s" if found else "memory is short")
+        )
         return found
 
     def spent() -> float:
@@ -122,6 +125,14 @@ def chosen(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, j
     out.write_json(BUDGET, json.loads(choice.model_dump_json()))
     journal.event("budget", **choice.model_dump(), hardness=round(text.hardness, 4), tokens_per_s=timed, note=told(config, choice))
     return choice
+
+
+def read_choice(path: Path) -> Choice:
+    """What was chosen when the run began; ArtifactError where another version of this program wrote it."""
+    try:
+        return Choice.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise ArtifactError(f"{path}: not a choice that this version understands. {REMEDY}") from None
 
 
 def told(config: Config, choice: Choice) -> str:
@@ -187,8 +198,9 @@ def validation(config: Config, session: Session, shards: Artifact, tokenizer: To
         raise DataError("shards: the validation split is empty. Give more text, or a larger corpus.validation.")
 
     def measure(state: TrainState) -> dict[str, Any]:
-        words = {"pad": tokenizer.end_of_text, "unknown": tokenizer.unknown}
-        costs = bits.bits_of_documents(state.model, found, session.precision, attend=session.attend, **words)
+        costs = bits.bits_of_documents(
+            state.model, found, session.precision, attend=session.attend, pad=tokenizer.end_of_text, unknown=tokenizer.unknown
+        )
         return {"bits_per_byte": round(bits.bits_per_byte(costs, found).value, 5)}
 
     return Probe("validation", Every(config.validation_steps), measure)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from scratchlm.core import seeds
-from scratchlm.core.errors import CheckFailed, Stopped
+from scratchlm.core.errors import CheckFailed, MemoryShort, Stopped
 from scratchlm.core.journal import Journal
 from scratchlm.core.tensors import Attend, Every, Facts, Item, ModelInputs
 from scratchlm.model.attention import packed
@@ -149,7 +149,7 @@ def accumulated(
             parameter.grad = None
         rows = min(state.rows_at_once, max(len(objective.inputs(item).tokens_BT) for item in items))
         if rows == 1:
-            raise CheckFailed("training: memory does not hold a step of one row. Set a smaller model or a shorter model.context.")
+            raise MemoryShort("training: memory does not hold a step of one row. Set a smaller model or a shorter model.context.")
         state.rows_at_once = rows // 2
 
 

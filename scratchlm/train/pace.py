@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from scratchlm.core.artifact import Draft
-from scratchlm.core.errors import CheckFailed
+from scratchlm.core.errors import MemoryShort
 from scratchlm.core.journal import Journal
 from scratchlm.core.tensors import Batch
 from scratchlm.model import architectures
@@ -28,10 +28,12 @@ def tokens_per_s(shape: AnyConfig, config: Training, batch: Batch, *, device: st
         return 0.0
     try:
         return batch.tokens / statistics.median(steps(shape, config, batch, tokens))
-    except (RuntimeError, CheckFailed) as error:
-        if isinstance(error, RuntimeError) and not out_of_memory(error):
-            raise
+    except MemoryShort:
         return 0.0
+    except RuntimeError as error:
+        if out_of_memory(error):
+            return 0.0
+        raise
 
 
 def steps(shape: AnyConfig, config: Training, batch: Batch, tokens: int) -> list[float]:

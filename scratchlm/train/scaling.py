@@ -7,6 +7,7 @@ what a count of its characters leaves unsaid. Text read again is worth less than
 
 import functools
 import importlib.resources
+import json
 import math
 from dataclasses import dataclass
 
@@ -49,8 +50,6 @@ class Predicted:
 @functools.cache
 def laws() -> dict[str, Law]:
     """The committed fits by kind of architecture; `benchmarks/ladder.py` makes them."""
-    import json
-
     plain = json.loads(importlib.resources.files("scratchlm.train").joinpath(FILE).read_text(encoding="utf-8"))
     return {kind: Law.model_validate(law) for kind, law in plain.items()}
 

@@ -82,7 +82,7 @@ class Decisions(Settings):
     def told(self) -> str:
         """The choices in a line."""
         times = ", ".join(f"{name} {ms:.4g} ms" for name, ms in sorted(self.way_ms.items(), key=lambda each: each[1]))
-        return f"{self.dtype} on {self.device} ({self.peak_gflops:,.0f} GFLOP/s), {self.way} of {times}; {self.rows_at_once} rows at once"
+        return f"{self.dtype} on {self.device} ({self.peak_gflops:,.0f} GFLOP/s) by {self.way} ({times}), {self.rows_at_once} rows at once"
 
 
 @dataclass(frozen=True)
