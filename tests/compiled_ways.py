@@ -131,7 +131,7 @@ def test_the_choice_is_frozen_and_read_again(tmp_path: Path, monkeypatch: pytest
     assert (decided["way"], decided["rows_at_once"]) == ("compiled torch", 6)
     assert decided["compile_s"].keys() == {"compiled torch"}
     (told,) = [event["note"] for event in events if event["event"] == "decisions"]
-    assert "compiled torch of compiled torch 1 ms, torch 1e+06 ms; 6 rows at once" in told
+    assert "by compiled torch (compiled torch 1 ms, torch 1e+06 ms), 6 rows at once" in told
     assert isinstance(first.forward, Compiled)
     assert isinstance(again.forward, Compiled)
     assert (again.forward.rows, again.forward.length) == (first.forward.rows, first.forward.length) == (6, 16)

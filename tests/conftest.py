@@ -37,6 +37,17 @@ def real_data(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture
+def put_back() -> Iterator[None]:
+    """Training makes a process deterministic, and the best that others have allows TF32; both are undone."""
+    import torch
+
+    precision = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(precision)
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A folder in an object store on this machine."""
     import s3fs

@@ -18,14 +18,7 @@ from scratchlm.model.architectures import ARCHITECTURES
 
 TESTS = Path(__file__).parent
 
-
-@pytest.fixture(autouse=True)
-def put_back():
-    """The checks make a process deterministic, and others' best allows TF32; both are undone."""
-    precision = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(precision)
-    torch.use_deterministic_algorithms(False)
+pytestmark = pytest.mark.usefixtures("put_back")
 
 
 def test_every_architecture_is_checked():

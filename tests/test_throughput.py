@@ -14,6 +14,8 @@ from benchmarks.throughput import LOAD, table
 from benchmarks.turns import Step, Told, in_turn, peak_memory
 from scratchlm.model import gpt2, qwen3
 
+pytestmark = pytest.mark.usefixtures("put_back")
+
 SMALL = qwen3.Config(vocab=65, context=16, layers=2, width=32, heads=2, kv_heads=2, head_dim=16, hidden=64)
 TINY = Load(SMALL, rows=3, dtype="float32")
 PROGRAM = """
@@ -27,15 +29,6 @@ for number, _ in enumerate(sys.stdin):
     print(json.dumps({"seconds": number + 0.25}), flush=True)
 print(json.dumps({"memory": 7, "device_memory": 8}), flush=True)
 """
-
-
-@pytest.fixture(autouse=True)
-def put_back():
-    """Training ours makes a process deterministic, and others' best allows TF32; both are undone."""
-    precision = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(precision)
-    torch.use_deterministic_algorithms(False)
 
 
 def built(name: str, load: Load = TINY) -> Step:

@@ -20,7 +20,7 @@ from scratchlm.model import store
 from scratchlm.model.architectures import ARCHITECTURES, Model, parameters_of
 from scratchlm.optim import OptimizerConfig, adamw
 from scratchlm.optim.schedule import Cosine, ScheduleConfig, factor
-from scratchlm.parallel.float8 import convert_
+from scratchlm.parallel.float8 import UNIT, convert_
 from scratchlm.parallel.precision import Dtype, Precision, measured_speeds
 from scratchlm.parallel.world import World, devices
 from scratchlm.report.tensorboard import tensorboard_view
@@ -191,7 +191,8 @@ def decide(config: Training, model: Model, journal: Journal, *, tokens: int | No
     peak = peak_of(dtype, device, float32=speeds.float32)
     World.start(threads, device=device)
     precision = Precision(dtype, device)
-    prepare_(model.to(device), dtype)
+    if eights := prepare_(model.to(device), dtype):
+        journal.event("float8", note=f"{eights} matrices are multiplied in 8 bits where a micro-batch has a multiple of {UNIT} positions")
     found, left_out = times(model, precision)
     if (reason := left_out.get("kernels")) and dtype == "bfloat16" and device == "cpu":
         journal.event("way", note=f"torch's own operations are taken: there are no kernels for this ({reason})")
@@ -217,10 +218,12 @@ def decide(config: Training, model: Model, journal: Journal, *, tokens: int | No
     )
 
 
-def prepare_(model: Model, dtype: Dtype) -> None:
-    """Let ``model`` multiply in 8 bits where that is the dtype."""
-    if dtype == "float8" and not convert_(model, ARCHITECTURES[model.config.kind].SHARDING):
-        raise UsageError("dtype: float8 takes matrices whose sides are multiples of 16, and this model has none. Set dtype to bfloat16.")
+def prepare_(model: Model, dtype: Dtype) -> int:
+    """Let ``model`` multiply in 8 bits where that is the dtype; how many of its matrices do."""
+    count = convert_(model, ARCHITECTURES[model.config.kind].SHARDING) if dtype == "float8" else 0
+    if dtype == "float8" and not count:
+        raise UsageError(f"dtype: float8 takes matrices with sides of multiples of {UNIT}, and this model has none. Set dtype to bfloat16.")
+    return count
 
 
 def steps_for(tokens: int, *, per_step: int) -> int:
