@@ -129,7 +129,7 @@ def test_peaks_are_measured(dtype: session.Dtype):
 
 def test_a_model_without_whole_matrices_has_no_use_for_float8(quick: None, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(session, "peak_of", lambda *_, **__: 1.0)
-    with pytest.raises(UsageError, match=r"sides are multiples of 16, and this model has none. Set dtype to bfloat16"):
+    with pytest.raises(UsageError, match=r"with sides of multiples of 16, and this model has none. Set dtype to bfloat16"):
         session.decide(Training(device="cpu", dtype="float8"), fresh("qwen3"), Journal())
 
 

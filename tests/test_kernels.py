@@ -17,7 +17,7 @@ from scratchlm.core.errors import ArtifactError
 from scratchlm.core.journal import Event, Journal
 from scratchlm.kernels import attention, build, pointwise
 from scratchlm.model import attention as plain
-from scratchlm.parallel.precision import Precision
+from scratchlm.parallel.precision import Precision, measured_speeds
 from scratchlm.train import choose
 from scratchlm.train.session import Session, Training
 
@@ -196,7 +196,14 @@ def test_kernels_can_be_built_beforehand(source: Path, monkeypatch: pytest.Monke
         build.begin()
         assert not (source.parent / "built").exists()
     build.begin()
+    build.finish()
+    assert list((source.parent / "built").glob("one-*.so"))
     assert build.library("one").one() == 1
+
+
+def test_speeds_are_measured_when_no_compiler_is_at_work(source: Path):
+    measured_speeds(seconds=0.0)
+    assert all(future.done() for future in build._begun().values())
 
 
 def test_why_there_is_no_kernel_is_said(source: Path, monkeypatch: pytest.MonkeyPatch):

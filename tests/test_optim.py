@@ -152,6 +152,44 @@ def test_adamw_is_the_one_of_torch():
         assert_close(ours_, theirs_, atol=1e-6, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_adamw_is_the_fused_one_of_torch_bit_for_bit_though_it_stops_in_between(decay: float):
+    weights, twins = ([nn.Parameter(gaussian(*shape)) for shape in ((5, 3), (7,))] for _ in range(2))
+    options = {"lr": 0.02, "betas": (0.8, 0.9), "eps": 1e-9}
+    groups = [{"params": weights[:1], "weight_decay": decay}, {"params": weights[1:], "weight_decay": 0.0, "lr": 0.5}]
+    ours = adamw.AdamW(groups, **options)
+    copied = [group | {"params": part} for group, part in zip(groups, (twins[:1], twins[1:]), strict=True)]
+    theirs = torch.optim.AdamW(copied, **options, fused=True)
+    for seed in range(4):
+        for one, other in zip(weights, twins, strict=True):
+            one.grad, other.grad = gaussian(*one.shape, seed=seed), gaussian(*one.shape, seed=seed)
+        weights[1].grad = twins[1].grad = None if seed == 2 else gaussian(7, seed=9)  # what has no gradient is left alone
+        ours.step()
+        theirs.step()
+        again = adamw.AdamW(groups, **options)
+        again.load_state_dict(ours.state_dict())
+        ours = again
+    assert all(torch.equal(one, other) for one, other in zip(weights, twins, strict=True))
+    kept, wanted = ours.state_dict(), theirs.state_dict()
+    assert kept["param_groups"] == wanted["param_groups"]
+    assert_close(kept["state"], wanted["state"], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("worst", [3.0, math.inf])
+def test_adamw_leaves_out_a_step_whose_scaled_gradients_are_infinite(worst: float):
+    weight, twin = (nn.Parameter(gaussian(3, 4)) for _ in range(2))
+    (optimizer,), (plain,) = (adamw.build(adamw.Config(), [("w", parameter)]) for parameter in (weight, twin))
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    gradient = gaussian(3, 4, seed=4).clamp(-1, 1)
+    gradient[0, 0] = worst
+    scaler.scale((weight * gradient).sum()).backward()
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    if worst < math.inf:
+        stepped([plain], {"w": twin}, {"w": gradient})
+    assert torch.equal(weight, twin)
+
+
 @every_architecture
 @every_optimizer
 def test_every_parameter_belongs_to_exactly_one_group(kind: str, architecture: str):

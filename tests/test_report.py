@@ -21,7 +21,7 @@ from scratchlm.core.artifact import Draft, Home
 from scratchlm.core.config import Settings
 from scratchlm.core.journal import Journal, written_to
 from scratchlm.report import console, figures, funnel, gather, histogram, page, scores, vocab, words
-from scratchlm.report.tensorboard import tensorboard_view
+from scratchlm.report.tensorboard import crc32c, framed, tensorboard_view
 from scratchlm.stages import STAGES, report
 
 HOSTILE = "<script>alert(1)</script>"
@@ -580,6 +580,17 @@ def test_tensorboard_reads_the_journals_numbers(tmp_path: Path):
     read = scalars(tmp_path)
     assert read["train/loss"] == [(1, 0.5), (2, 1.0)]
     assert read["validation/bits_per_byte"] == [(2, 1.5)]
+
+
+def test_records_have_the_checksums_of_tensorboards_own_writer(tmp_path: Path):
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    for data in (b"", b"a", bytes(range(256)) * 3):
+        with (tmp_path / "theirs").open("wb") as file:
+            RecordWriter(file).write(data)
+        assert framed(data) == (tmp_path / "theirs").read_bytes()
+    assert crc32c(b"123456789") == 0xE3069283  # what every implementation is tried with
+    assert crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
 
 
 def test_a_resumed_run_replaces_the_steps_it_does_again(tmp_path: Path):

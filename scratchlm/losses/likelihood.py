@@ -77,7 +77,9 @@ class _Chunked(torch.autograd.Function):
                 logits_NV = head(x)
             given = (logits_NV.detach(), targets_N[part], weights_N[part])
             loss, slope_NV = pointwise.loss_and_slope(*given) or _loss_and_slope(*given)
-            x_grad_ND[part], *grads = torch.autograd.grad(logits_NV, [x, *parameters], slope_NV.to(logits_NV.dtype))
+            with torch.enable_grad():
+                known = _Known.apply(logits_NV, loss, slope_NV.to(logits_NV.dtype))
+            x_grad_ND[part], *grads = torch.autograd.grad(known, [x, *parameters])  # pyright: ignore[reportArgumentType]
             for total_grad, grad in zip(sums, grads, strict=True):
                 total_grad += grad
             total = total + loss
@@ -89,6 +91,19 @@ class _Chunked(torch.autograd.Function):
         (scale,) = grad_outputs
         x_grad_ND, *sums = ctx.saved_tensors
         return (None, None, x_grad_ND * scale, None, None, *(grad * scale for grad in sums))
+
+
+class _Known(torch.autograd.Function):
+    """A loss whose derivative by the logits is known. Handed to ``torch.autograd.grad`` itself, it would load a library of symbols."""
+
+    @staticmethod
+    def forward(ctx: Any, logits_NV: Tensor, loss: Tensor, slope_NV: Tensor) -> Tensor:
+        ctx.save_for_backward(slope_NV)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        return (*ctx.saved_tensors, None, None)
 
 
 def _loss_and_slope(logits_NV: Tensor, targets_N: Tensor, weights_N: Tensor) -> tuple[Tensor, Tensor]:

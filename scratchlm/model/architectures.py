@@ -3,11 +3,13 @@
 Where a tensor elsewhere is the transpose of ours, the row names it in ``HF_TRANSPOSED``.
 """
 
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from scratchlm.core import seeds
 from scratchlm.model import gpt2, llama, minillm, moe, olmo2, qwen3, swift
@@ -20,15 +22,23 @@ Model = minillm.Model | gpt2.Model | llama.Model | qwen3.Model | olmo2.Model | m
 """Each satisfies ``core.tensors.LanguageModel``."""
 
 
+class Unset(TorchFunctionMode):
+    """Within it torch's modules draw no first values: ``initialise`` draws ours, and on the meta device to draw is to load a compiler."""
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        return None if getattr(func, "__module__", None) == nn.init.__name__ else func(*args, **(kwargs or {}))
+
+
 def shape_only(config: AnyConfig) -> Model:
     """A model on the meta device: all shapes, no memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), Unset():
         return ARCHITECTURES[config.kind].Model(config)  # pyright: ignore[reportArgumentType]
 
 
 def build(config: AnyConfig, *, seed: int) -> Model:
     """A model of ``config``'s kind with fresh weights, the same for the same seed on every machine."""
-    model = shape_only(config).to_empty(device="cpu")
+    with Unset():
+        model = ARCHITECTURES[config.kind].Model(config)  # pyright: ignore[reportArgumentType]
     generator = torch.Generator().manual_seed(seeds.derive(seed, "initialise"))
     ARCHITECTURES[config.kind].initialise(model, generator)  # pyright: ignore[reportArgumentType]
     return model

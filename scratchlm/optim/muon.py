@@ -14,6 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from scratchlm.core.config import Settings
+from scratchlm.optim.adamw import AdamW
+from scratchlm.optim.eager import Eager
 from scratchlm.optim.groups import Named, by_decay, hidden_matrix
 
 # Each step's own coefficients minimise the worst-case error of all five together: Amsel et al. 2025, arXiv:2505.16932, for singular
@@ -60,7 +62,7 @@ def orthogonalised(momentum: Float[Tensor, "*N Out In"]) -> Float[Tensor, "*N Ou
     return x if wide else x.mT
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(Eager):
     """Nesterov momentum, orthogonalised, over matrices batched by equal shape."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float) -> None:
@@ -109,7 +111,7 @@ def build(config: Config, named: Named) -> list[torch.optim.Optimizer]:
         (config.scalar_lr, [(n, p) for n, p in rest if "embedding" not in n and not n.startswith("head")]),
     ]
     groups = [group | {"lr": lr} for lr, part in parts for group in by_decay(part, weight_decay=0.0)]
-    adamw = torch.optim.AdamW(groups, lr=config.scalar_lr, betas=(config.beta1, config.beta2), eps=1e-10, fused=True)
+    adamw = AdamW(groups, lr=config.scalar_lr, betas=(config.beta1, config.beta2), eps=1e-10)
     if not hidden:
         return [adamw]
     return [Muon(hidden, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay), adamw]

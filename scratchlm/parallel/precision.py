@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from scratchlm.kernels import pointwise
+from scratchlm.kernels import build, pointwise
 from scratchlm.parallel import float8
 
 Dtype = Literal["float32", "bfloat16", "float16", "float8"]
@@ -62,18 +62,14 @@ class Speeds:
         return "bfloat16" if self.bfloat16 >= GAIN_TO_SWITCH * self.float32 else "float32"
 
 
-def measured_speeds(device: str = "cpu", *, seconds: float = 0.15) -> Speeds:
-    """Speeds of a product of (rows, width) by (width, width), the casts from float32 counted."""
+def measured_speeds(device: str = "cpu", *, seconds: float = 0.05) -> Speeds:
+    """Speeds of the fastest of some products of (rows, width) by (width, width), the casts from float32 counted."""
+    build.finish()
     rows, width = TIMED.get(device, TIMED_ON_GPU)
     a, b = torch.ones(rows, width, device=device), torch.ones(width, width, device=device)
 
     def rate(dtype: torch.dtype) -> float:
-        torch.mm(a.to(dtype), b.to(dtype))
-        start, done = time.perf_counter(), 0
-        while (spent := time.perf_counter() - start) < seconds:
-            float((a.to(dtype) @ b.to(dtype))[0, 0])  # reading a number waits for the device
-            done += 1
-        return 2e-9 * rows * width * width * done / spent
+        return 2e-9 * rows * width * width / _fastest(lambda: a.to(dtype) @ b.to(dtype), seconds)
 
     return Speeds(float32=rate(torch.float32), bfloat16=rate(torch.bfloat16))
 
@@ -85,12 +81,17 @@ def peak_gflops(dtype: Dtype, device: str = "cpu", *, seconds: float = 0.1) -> f
     """
     rows, width = TIMED.get(device, TIMED_ON_GPU)
     multiply = _multiplied(dtype, torch.ones(rows, width, device=device), torch.ones(width, width, device=device))
+    return 2e-9 * rows * width * width / _fastest(multiply, seconds)
+
+
+def _fastest(multiply: Callable[[], torch.Tensor], seconds: float) -> float:
+    """Seconds of the fastest of as many products as ``seconds`` allow: what else the machine does makes others slower, never faster."""
     best, start = math.inf, time.perf_counter()
     while math.isinf(best) or time.perf_counter() - start < seconds:
         begun = time.perf_counter()
-        float(multiply()[0, 0])
+        float(multiply()[0, 0])  # reading a number waits for the device
         best = min(best, time.perf_counter() - begun)
-    return 2e-9 * rows * width * width / best
+    return best
 
 
 def _multiplied(dtype: Dtype, a: torch.Tensor, b: torch.Tensor) -> Callable[[], torch.Tensor]:

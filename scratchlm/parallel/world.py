@@ -37,7 +37,7 @@ class World:
         if threads is not None:
             torch.set_num_threads(threads)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
-        torch.use_deterministic_algorithms(device != "mps")
+        torch.set_deterministic_debug_mode("default" if device == "mps" else "error")  # loads no compiler, as its other name does
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]  # costs 5 % of a step
         keep_freed_memory()
         return cls(rank=0, data_ranks=1, threads=torch.get_num_threads(), device=device)

@@ -1,6 +1,7 @@
 """Which of several ways to compute the same thing is the fastest here? Each is run on the shapes at hand; the winner is written down."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,7 +97,8 @@ def compiled_times(model: Model, precision: Precision, found: dict[str, float], 
     names = [name for name, way in WAYS.items() if way.compiler is not None]
     trial = Trial({}, {}, {name: reason for name in names if (reason := unfit_to_compile(name, fastest, precision.device, whole=whole))})
     seconds = found[fastest] / 1e3 * tokens / POSITIONS
-    torch.compiler.reset()  # an earlier stage's programs
+    if "torch._dynamo" in sys.modules:  # else no compiler has been loaded yet, and to ask it loads it
+        torch.compiler.reset()  # an earlier stage's programs
     for name in (name for name in names if name not in trial.left_out):
         if seconds < RISK * COMPILE_S * (1 + len(trial.compile_s)):
             trial.left_out[name] = f"the run lasts {seconds:.0f} s or so, too short to risk {COMPILE_S:.0f} s on a compiler"

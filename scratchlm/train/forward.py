@@ -45,6 +45,7 @@ class Compiled:
     @classmethod
     def begin(cls, mode: str, *, rows: int, length: int, backend: str = "inductor") -> "Compiled":
         """Nothing is compiled until it is called, and what was compiled for the same model and shape before is found again."""
+        torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())  # tells the compiler what `World` told the rest
         with warnings.catch_warnings(action="ignore"):
             known = mode if backend == "inductor" else None  # others have no modes
             program = torch.compile(plainly, backend=backend, mode=known, dynamic=False)

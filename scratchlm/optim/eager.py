@@ -1,0 +1,19 @@
+"""What our optimizers have in common: they are torch's, less what would load its compiler, which takes most of a second, in every run."""
+
+from typing import Any
+
+import torch
+
+
+class Eager(torch.optim.Optimizer):
+    """An optimizer whose groups are lists of parameters, each in one of them only."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take one more group; what it does not say is as for all."""
+        self.param_groups.append(self.defaults | param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget every gradient."""
+        assert set_to_none
+        for parameter in (parameter for group in self.param_groups for parameter in group["params"]):
+            parameter.grad = None
