@@ -89,7 +89,7 @@ def run(folder: Path, kind: str, flops: float, width: int, sets: list[str]) -> d
 
 def changed_by(recipe: pretrain.Config) -> str:
     """A hash of what else of the recipe decides a loss: a run made by other rates or another schedule is another run."""
-    return fingerprint_of(recipe.model_dump(include={"optimizer", "schedule", "clip", "seed"}))[:12]
+    return fingerprint_of(recipe.model_dump(include={"optimizer", "schedule", "clip", "seed", "length_warmup"}))[:12]
 
 
 def climb(asked: argparse.Namespace) -> None:

@@ -1,9 +1,9 @@
 """Do shorter rows or smaller steps at first, or an average of weights at last, learn more from the same tokens? A trial of each, in seeds.
 
-    python -m benchmarks.warm_up HOME [--tokens 800000] [--seeds 3]
+    python -m benchmarks.warm_up HOME [--tokens 800000] [--seeds 3] [--trials average batch length] [--shares 0.2 0.4 0.6]
 
-HOME has the tokenizer and shards of a run. All train `laptop`'s model with its optimizer and schedule, 2,048 tokens a step. `length`: rows
-of 64 for the first fifth of the steps, of 128 for the second, then whole ones (Li et al. 2022, arXiv:2108.06084). `batch`: steps of half
+HOME has the tokenizer and shards of a run. All train `laptop`'s model with its optimizer and schedule, 2,048 tokens a step. `length`: what
+`pretrain.length_warmup` does, for each of the shares (Li et al. 2022, arXiv:2108.06084). `batch`: steps of half
 as many rows for the first third of the tokens (Smith et al. 2018, arXiv:1711.00489). `average`: the run without either, measured with
 moving averages of its weights (Morales-Brotons et al. 2024, arXiv:2411.18704).
 """
@@ -47,11 +47,8 @@ def course(trial: str, split: Shards, tokens: int, seed: int) -> Course:
         steps = first + (tokens - tokens // 3) // per_step
         return steps, lambda step: rows(CONTEXT, ROWS // 2, step) if step < first else rows(CONTEXT, ROWS, first // 2 + step - first)
     steps = tokens // per_step
-    if trial == "length":
-        lengths = [64] * (steps // 5) + [128] * (steps // 5)
-        lengths += [CONTEXT] * (steps - len(lengths))
-        return steps, lambda step: rows(lengths[step], per_step // lengths[step], step)
-    return steps, lambda step: rows(CONTEXT, ROWS, step)
+    grown = TokenRows(split, CONTEXT, ROWS, seed, warmup=round(float(trial.partition(" ")[2] or 0) * steps))
+    return steps, lambda step: [grown.batch(step)]
 
 
 def run(home: Home, trial: str, tokens: int, seed: int) -> dict[str, float]:
@@ -96,9 +93,12 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--tokens", type=int, default=800_000)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trials", nargs="+", default=["average", "batch", "length"], choices=["average", "batch", "length"])
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.2, 0.4, 0.6])
     asked = parser.parse_args()
+    trials = [each for trial in asked.trials for each in ([f"length {share}" for share in asked.shares] if trial == "length" else [trial])]
     for seed in range(asked.seeds):
-        for trial in ("average", "batch", "length"):
+        for trial in trials:
             for name, value in run(Home(asked.home), trial, asked.tokens, seed).items():
                 print(f"seed {seed}, {name}: {value:.4f} bits per byte", flush=True)
 

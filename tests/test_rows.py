@@ -7,10 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import VOCAB, tiny
 
-from scratchlm.batches.rows import TokenRows, shuffled
+from scratchlm.batches.rows import TokenRows, in_pieces, shuffled
 from scratchlm.batches.shards import Encoded, Layout, Shard, Shards, open_split, write_split
 from scratchlm.core.errors import DataError
+from scratchlm.core.tensors import positions_of
+from scratchlm.model.attention import packed
 
 END = 999
 
@@ -61,6 +64,49 @@ def test_positions_restart_and_segments_change_where_a_document_begins(shards: S
         grows = inputs.positions_BT[:, 1:] - inputs.positions_BT[:, :-1] == 1
         assert torch.equal(~begins_BT, grows)
         assert (inputs.positions_BT[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize(("first", "last", "piece"), [(0, 3, 4), (3, 6, 8)])
+def test_shorter_rows_at_first_are_pieces_of_the_same_rows_mixed(first: int, last: int, piece: int):
+    plain, grown = (TokenRows(in_memory(900), context=16, rows=4, seed=4, warmup=warmup) for warmup in (0, 6))
+    rows = [start for number in range(first, last) for start in plain.starts(number)]
+    pieces = [start for number in range(first, last) for start in grown.starts(number)]
+    assert pieces != sorted(pieces)
+    assert sorted(pieces) == sorted(start + at for start in rows for at in range(0, 16, piece))
+    batches = [grown.batch(number) for number in range(first, last)]
+    for batch, number in zip(batches, range(first, last), strict=True):
+        assert batch.inputs.tokens_BT.shape == (4, 16)
+        assert torch.equal(batch.inputs.positions_BT, torch.arange(16).expand(4, 16) % piece)
+        assert torch.equal(batch.inputs.segments_BT, torch.arange(16).expand(4, 16) // piece)
+        everything = grown.shards.window(0, 900)[0]
+        seen = [everything[start : start + piece + 1] for start in grown.starts(number)]
+        assert batch.inputs.tokens_BT.flatten().tolist() == [int(token) for each in seen for token in each[:-1]]
+        assert batch.targets_BT.flatten().tolist() == [int(token) for each in seen for token in each[1:]]
+
+
+def test_after_the_warm_up_rows_are_as_without_one(shards: Shards):
+    plain, grown = (TokenRows(shards, context=16, rows=3, seed=4, warmup=warmup) for warmup in (0, 3))
+    for number in range(3, 8):
+        assert grown.starts(number) == plain.starts(number)
+        assert torch.equal(grown.batch(number).inputs.segments_BT, plain.batch(number).inputs.segments_BT)
+
+
+def test_documents_have_borders_within_pieces_too(shards: Shards):
+    rows = TokenRows(shards, context=16, rows=3, seed=4, warmup=4)
+    for number in range(4):
+        inputs = rows.batch(number).inputs
+        begins_BT = (torch.arange(16) % (4 if number < 2 else 8) == 0) | (inputs.tokens_BT == END)
+        assert torch.equal(begins_BT, inputs.positions_BT == 0)
+        assert torch.equal(begins_BT[:, 1:], inputs.segments_BT[:, 1:] != inputs.segments_BT[:, :-1])
+
+
+def test_a_model_makes_of_pieces_what_it_makes_of_rows_as_short():
+    model = tiny("qwen3")
+    tokens_BT, none_BT = torch.randint(0, VOCAB, (2, 16)), torch.zeros(2, 16, dtype=torch.long)
+    segments_BT = in_pieces(none_BT, 4)
+    long_BTD = model.features(tokens_BT, positions_of(segments_BT), packed(segments_BT))
+    short_BTD = model.features(tokens_BT.view(8, 4), torch.arange(4).expand(8, 4), packed(none_BT.view(8, 4)))
+    torch.testing.assert_close(long_BTD.view_as(short_BTD), short_BTD)
 
 
 def test_a_row_says_where_it_was_cut(shards: Shards):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from scratchlm.batches.shards import Shards
 from scratchlm.core import seeds
@@ -21,6 +23,8 @@ class TokenRows:
     rows: int
     """Rows of one micro-batch."""
     seed: int
+    warmup: int = 0
+    """So many micro-batches at first have shorter rows, in pieces: see ``starts``."""
 
     def __post_init__(self) -> None:
         found = max(0, self.rows_per_epoch)
@@ -37,27 +41,46 @@ class TokenRows:
 
     def batch(self, number: int) -> Batch:
         """The micro-batch of that number, counted over the whole run."""
-        return self._cut(self.starts(number))
+        starts = self.starts(number)
+        piece = self.context * self.rows // len(starts)
+        windows = [self.shards.window(start, piece + 1) for start in starts]
+        tokens_PS = torch.from_numpy(np.stack([ids for ids, _ in windows]).astype(np.int64))
+        segments_PS = torch.from_numpy(np.stack([segments for _, segments in windows]).astype(np.int64))
+        tokens_BT, targets_BT, segments_BT = (
+            t.reshape(self.rows, self.context) for t in (tokens_PS[:, :-1], tokens_PS[:, 1:], segments_PS[:, :-1])
+        )
+        segments_BT = in_pieces(segments_BT, piece)
+        inputs = ModelInputs(tokens_BT, positions_of(segments_BT), segments_BT)
+        return Batch(inputs, targets_BT=targets_BT, weights_BT=torch.ones(segments_BT.shape))
 
     def starts(self, number: int) -> list[int]:
-        """Where each row of a micro-batch begins in the split's tokens: enough to find its documents again."""
-        return [self._start(number * self.rows + row) for row in range(self.rows)]
+        """Where each row of a micro-batch begins in the split's tokens: enough to find its documents again.
+
+        In the first half of the warm-up each row is four pieces, in the second two, and pieces of all rows of that half are mixed: each
+        sees only itself, so that short contexts are learnt first (Li et al. 2022, arXiv:2108.06084), from as many tokens as before.
+        """
+        middle = self.warmup // 2
+        if number >= self.warmup:
+            return [self._start(number * self.rows + row) for row in range(self.rows)]
+        parts, first, last = (4, 0, middle) if number < middle else (2, middle, self.warmup)
+        order = shuffled((last - first) * self.rows * parts, seeds.derive(self.seed, "pieces", parts=parts))
+        chosen = order[(number - first) * self.rows * parts :][: self.rows * parts]
+        return [self._start(first * self.rows + int(at) // parts) + int(at) % parts * (self.context // parts) for at in chosen]
 
     def _start(self, sample: int) -> int:
         epoch, place = divmod(sample, self.rows_per_epoch)
         offset = seeds.derive(self.seed, "row offset", epoch=epoch) % self.context
         return offset + self.context * int(shuffled(self.rows_per_epoch, seeds.derive(self.seed, "rows", epoch=epoch))[place])
 
-    def _cut(self, starts: list[int]) -> Batch:
-        windows = [self.shards.window(start, self.context + 1) for start in starts]
-        tokens_BS = torch.from_numpy(np.stack([ids for ids, _ in windows]).astype(np.int64))
-        segments_BS = torch.from_numpy(np.stack([segments for _, segments in windows]).astype(np.int64))
-        segments_BT = segments_BS[:, :-1]
-        inputs = ModelInputs(tokens_BS[:, :-1], positions_of(segments_BT), segments_BT)
-        return Batch(inputs, targets_BT=tokens_BS[:, 1:], weights_BT=torch.ones(segments_BT.shape))
+
+def in_pieces(segments_BT: Int[Tensor, "B T"], piece: int) -> Int[Tensor, "B T"]:
+    """Segments with a further border before every ``piece`` positions, counted from 0."""
+    borders_BT = torch.arange(segments_BT.shape[1]).expand_as(segments_BT) % piece == 0
+    borders_BT[:, 1:] |= segments_BT[:, 1:] != segments_BT[:, :-1]
+    return borders_BT.cumsum(dim=1) - 1
 
 
-@functools.lru_cache(maxsize=2)  # an epoch asks for its order once per row
+@functools.lru_cache(maxsize=4)  # an epoch asks for its order once per row, and so do pieces of rows
 def shuffled(count: int, seed: int) -> np.ndarray:
     """A permutation of ``range(count)``."""
     return np.random.default_rng(seed).permutation(count)

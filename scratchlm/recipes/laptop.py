@@ -17,7 +17,8 @@ def laptop() -> Recipe:
         pretrain=pretrain.Config(
             model=qwen3.Config(vocab=4096, context=256, layers=3, width=192, heads=4, kv_heads=2, head_dim=64, hidden=512),
             tokens=3_500_000,
-            optimizer=muon.Config(lr=0.02),
+            length_warmup=0.4,
+            optimizer=muon.Config(lr=0.01, embedding_lr=0.08, head_lr=0.01),
             schedule=Wsd(decay=0.6),
         ),
         sft=sft.Config(epochs=4, rows=8, optimizer=muon.Config(lr=0.02), schedule=Wsd(decay=0.8)),

@@ -53,6 +53,8 @@ class Config(Training):
     """Tokens to train on: the horizon, whatever the clock says."""
     rows: int = Field(default=16, ge=1)
     """Rows of ``model.context`` tokens in a step; how many are computed at once is found by trying."""
+    length_warmup: float = Field(default=0.0, ge=0, le=1)
+    """Share of the steps whose rows are put together from shorter ones, quarters at first, then halves; 0: none."""
     validation_steps: int = Field(default=100, ge=1)
     validation_tokens: int = Field(default=30_000, ge=1)
     """Of the validation split, measured every so many steps."""
@@ -66,6 +68,12 @@ class Config(Training):
         if value is not None and not budget.seconds_of(str(value)):
             raise ValueError("that is no time; write one such as 90s, 30m or 2h")
         return value
+
+    @model_validator(mode="after")
+    def _has_quarters(self) -> "Config":
+        if self.length_warmup and self.model.context % 4:
+            raise ValueError(f"length_warmup cuts rows in four, and a context of {self.model.context} is no multiple of 4; set another")
+        return self
 
     @model_validator(mode="after")
     def _has_a_ladder(self) -> "Config":
@@ -172,8 +180,8 @@ def train(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, jo
     model = architectures.build(sized(config, tokenizer), seed=config.seed)
     session = Session.open(out, config, journal, model, tokens=config.tokens, rows=config.rows)
     split = open_split(shards.path, "train", tokenizer=tokenizers.facts_of(vocabulary.path).sha256)
-    rows = TokenRows(split, model.config.context, config.rows, config.seed)
     steps = steps_for(config.tokens, per_step=config.rows * model.config.context)
+    rows = TokenRows(split, model.config.context, config.rows, config.seed, warmup=round(config.length_warmup * steps))
     objective = NextToken(model.logits, head_parameters(model))
     probes = (validation(config, session, shards, tokenizer), sample(config, tokenizer))
     state = session.train(model, lambda step: [rows.batch(step)], objective, steps=steps, probes=probes)
