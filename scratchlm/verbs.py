@@ -37,7 +37,7 @@ VERBS = {
     "export": Verb("Write the model for other runtimes, and check what they make of it.", ("format",)),
     "report": Verb("Write one HTML page about the run."),
     ADOPT: Verb("Make a home from a model that somebody else trained."),
-    "plan": Verb("Tell what a recipe's model costs before anything is built: parameters, arithmetic, memory.", ("set",)),
+    "plan": Verb("Tell what a recipe's model costs before anything is built: parameters, arithmetic, memory.", ("set", "budget")),
     "chat": Verb("Talk to the newest model of the run.", ("model", "prompt", "complete")),
     "serve": Verb("Answer over HTTP, as the OpenAI interface does, with a chat page.", ("model", "host", "port", "api_key")),
 }

@@ -56,6 +56,13 @@ def test_what_is_set_is_planned(capsys):
     assert wide["tokens"] == "7,000,064"
 
 
+def test_what_a_budget_leaves_open_is_said(capsys):
+    for given, chosen in (((), False), (("--budget", "30m"), True)):
+        code, out, err = scratchlm(capsys, "plan", "laptop", *given)
+        assert (code, err) == (0, "")
+        assert ("Within 30m size, tokens and rows are chosen by timing when pre-training begins" in out) == chosen
+
+
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_every_architecture_can_be_planned(kind: str, capsys):
     found = told(capsys, "shakespeare", "--set", f'pretrain.model={{"kind": "{kind}"}}')

@@ -35,6 +35,9 @@ def show(home: Home, *, recipe: Settings) -> None:
     model = pretrain.model if pretrain else shape_here(home, name)
     console.print(f"[bold]{escape(name)}[/]: {shape_of(model)} [dim]({escape(str(home.path))})[/]\n", soft_wrap=True)
     console.print(drawn(sections(model, pretrain, stages["sft"])))
+    if pretrain and pretrain.budget:
+        told = f"Within {pretrain.budget} size, tokens and rows are chosen by timing when pre-training begins; these are those without it."
+        console.print(f"\n[bold]{escape(told)}[/]")
     if pretrain:
         console.print("\n[dim]vocab is an upper bound: the model gets a row for each piece of the tokenizer, and may turn out smaller.[/]")
 
