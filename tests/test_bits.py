@@ -3,6 +3,7 @@
 import math
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ LENGTHS = [5, 40, 1, 0, 16, 17, 15, 33, 2, 7]
 """Ids of each document behind its separator: shorter than a context, as long, longer."""
 
 
-def windows(path: Path, lengths: list[int] = LENGTHS, **limits: int) -> Windows:
+def windows(path: Path, lengths: list[int] = LENGTHS, **limits: Any) -> Windows:
     """Documents of random ids, three bytes to the token."""
     generator = torch.Generator().manual_seed(3)
     texts = [torch.randint(VOCAB - 1, (length,), generator=generator).tolist() for length in lengths]
@@ -72,6 +73,16 @@ def test_fewer_tokens_are_the_first_documents(tmp_path: Path):
     assert some.encoded == everything.encoded[: len(some.encoded)]
     assert 50 <= sum(some.bytes) / 3 + len(some.bytes) < 50 + max(LENGTHS) + 1
     assert len(windows(tmp_path, most_tokens=1).bytes) == 1
+
+
+@pytest.mark.parametrize("most", [2, 20, 47, 48, 10_000])
+def test_a_long_document_is_cut_where_the_tokens_are_enough_and_its_bytes_in_proportion(most: int, tmp_path: Path):
+    whole, some = windows(tmp_path, most_tokens=most), windows(tmp_path, most_tokens=most, decode=lambda ids: "abc" * len(ids))
+    predicted = sum(sum(mask) for _, mask in some.encoded)
+    assert predicted + len(some.bytes) == min(most, sum(LENGTHS) + len(LENGTHS))
+    assert [3 * predicted, len(some.bytes)] == [sum(some.bytes), len(whole.bytes)]
+    given = [id for ids, mask in some.encoded for id, marked in zip(ids, mask, strict=True) if marked]
+    assert given == [id for ids, mask in whole.encoded for id, marked in zip(ids, mask, strict=True) if marked][: len(given)]
 
 
 def test_a_model_that_knows_nothing_pays_the_logarithm_of_its_vocabulary(tmp_path: Path):

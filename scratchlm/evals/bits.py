@@ -40,8 +40,11 @@ class Windows:
     """Of each document's text."""
 
 
-def windows(shards: Shards, context: int, *, most_tokens: int | None = None) -> Windows:
-    """The first documents of a split, up to about ``most_tokens`` tokens, as windows of at most ``context`` predictions."""
+def windows(shards: Shards, context: int, *, most_tokens: int | None = None, decode: Callable[[list[int]], str] | None = None) -> Windows:
+    """The first documents of a split, up to about ``most_tokens`` tokens, as windows of at most ``context`` predictions.
+
+    The last document is read to its end; with ``decode`` it is cut where the tokens are enough, and its bytes in proportion.
+    """
     encoded: list[Encoded] = []
     owners: list[int] = []
     sizes: list[int] = []
@@ -50,6 +53,10 @@ def windows(shards: Shards, context: int, *, most_tokens: int | None = None) -> 
         if most_tokens is not None and start >= most_tokens and sizes:
             break
         ids = shards.window(start, end - start)[0].tolist()
+        if decode and most_tokens is not None and end > most_tokens:
+            part = ids[: max(2, most_tokens - start)]
+            written = [len(decode(each[1:]).encode()) for each in (part, ids)]  # the first is the separator
+            ids, size = part, round(size * written[0] / max(1, written[1]))
         for part in cut(ids, context):
             encoded.append(part)
             owners.append(len(sizes))

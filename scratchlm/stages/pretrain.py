@@ -110,7 +110,7 @@ def chosen(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, j
     device = devices.chosen(config.device, journal)
     speeds = measured_speeds(device)
 
-    looked_at = bits.windows(held_out, config.model.context, most_tokens=config.validation_tokens).encoded
+    looked_at = bits.windows(held_out, config.model.context, most_tokens=config.validation_tokens, decode=tokenizer.decode).encoded
     idle, longest = LOOKS * FORWARD * sum(len(ids) for ids, _ in looked_at), [0.0]
 
     def speed(shape: architectures.AnyConfig, tokens: float) -> float:
@@ -201,7 +201,8 @@ def sized(config: Config, tokenizer: Tokenizer) -> architectures.AnyConfig:
 
 def validation(config: Config, session: Session, shards: Artifact, tokenizer: Tokenizer) -> Probe:
     """Bits per byte of the first validation documents."""
-    found = bits.windows(open_split(shards.path, "validation"), config.model.context, most_tokens=config.validation_tokens)
+    held_out = open_split(shards.path, "validation")
+    found = bits.windows(held_out, config.model.context, most_tokens=config.validation_tokens, decode=tokenizer.decode)
     if not found.encoded:
         raise DataError("shards: the validation split is empty. Give more text, or a larger corpus.validation.")
 
