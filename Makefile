@@ -26,8 +26,9 @@ test: .venv/.dev ## every test but the long ones
 soak: .venv/.dev ## the long tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak
 
-bench: .venv/.dev ## tokens a second beside plain PyTorch and what else is installed; NANOGPT=FOLDER, a checkout, joins them
+bench: .venv/.dev ## speed, and time to the same loss, beside plain PyTorch and what else is installed: NANOGPT=FOLDER, TEXT=FILE; 20 minutes
 	GOMP_SPINCOUNT=3000 $(BIN)/python -m benchmarks.throughput $(if $(NANOGPT),--nanogpt $(NANOGPT))
+	GOMP_SPINCOUNT=3000 $(BIN)/python -m benchmarks.time_to_loss $(if $(NANOGPT),--nanogpt $(NANOGPT)) $(if $(TEXT),--text $(TEXT))
 
 gpu: .venv/.dev ## whether a GPU computes right, and how fast; needs a CUDA device, NANOGPT=FOLDER joins as above
 	$(BIN)/python -m benchmarks.gpu $(if $(NANOGPT),--nanogpt $(NANOGPT))

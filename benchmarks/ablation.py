@@ -11,9 +11,7 @@ what is within a hundredth of a bit here may come out otherwise elsewhere.
 
 import argparse
 import math
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from benchmarks import machine
 from benchmarks.evidence import T95
 from scratchlm.batches.rows import TokenRows
 from scratchlm.batches.shards import open_split
@@ -200,8 +199,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, choices=range(1, 6))
     parser.add_argument("--workers", type=int, default=1, help="models that are trained at the same time")
     asked = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{platform.platform()}, Python {platform.python_version()}, torch {torch.__version__}, commit {commit}, {asked.tokens:,} tokens")
+    print(f"{machine.where()}, {asked.tokens:,} tokens")
     print(f"{'':44} {'parameters':>10} {'bits per byte':>13}   to the one compared with   s CPU")
     before: list[float] = []
     with ProcessPoolExecutor(asked.workers, mp_context=get_context("spawn")) as pool:

@@ -16,7 +16,6 @@ import argparse
 import gzip
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import extraction
+from benchmarks import extraction, machine
 from scratchlm.core.records import Document
 from scratchlm.corpus import copies, minhash
 from scratchlm.rules import clean, filters, language
@@ -256,8 +255,7 @@ def main() -> None:
     if asked.chain:
         print(json.dumps(ours(asked.warc, asked.chain, 10**9, asked.out)))
         return
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{platform.platform()}, Python {platform.python_version()}, commit {commit}: pages of {asked.gold} and {asked.warc}")
+    print(f"{machine.where()}: pages of {asked.gold} and {asked.warc}")
     compare(asked)
 
 

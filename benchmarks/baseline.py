@@ -136,17 +136,16 @@ def characters(text: str) -> tuple[Tensor, Tensor, int]:
 
 
 @torch.no_grad()
-def loss_on(model: GPT, ids: Tensor, context: int) -> float:
-    """Nats per token of all of ``ids``, in windows that do not overlap."""
+def loss_on(loss_of: Callable[[Tensor, Tensor], Tensor], ids: Tensor, context: int) -> float:
+    """Nats per token of all of ``ids``, in windows that do not overlap; ``loss_of`` gives the mean of some of them."""
     count = (len(ids) - 1) // context
     x_BT, y_BT = ids[: count * context].view(count, context), ids[1 : count * context + 1].view(count, context)
-    return sum(float(model(x, y)) * len(x) for x, y in zip(x_BT.split(128), y_BT.split(128), strict=True)) / count
+    return sum(float(loss_of(x, y)) * len(x) for x, y in zip(x_BT.split(128), y_BT.split(128), strict=True)) / count
 
 
-def train(text: str, recipe: Recipe, seed: int) -> float:
-    """Learn the first nine tenths; the loss of the rest."""
-    learned, held, vocab = characters(text)
-    shape, chance = Shape(vocab), torch.Generator().manual_seed(seed)
+def train(learned: Tensor, shape: Shape, recipe: Recipe, seed: int) -> GPT:
+    """A model that has learned from these tokens."""
+    chance = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     model = GPT(shape)
     optimizer = adamw(model, recipe)
@@ -155,7 +154,7 @@ def train(text: str, recipe: Recipe, seed: int) -> float:
         loss = take(lambda inputs=inputs, targets=targets: model(inputs, targets), optimizer, recipe, step)
         if step % 100 == 0 or step + 1 == recipe.steps:
             print(f"step {step:5}: {loss:.4f}", flush=True)
-    return loss_on(model, held, shape.context)
+    return model
 
 
 def positive(word: str) -> int:
@@ -180,7 +179,10 @@ def main(arguments: list[str] | None = None) -> int:
     if len(text) < SHORTEST:
         parser.error(f"--text {asked.text}: {len(text)} characters are too few. Give {SHORTEST:,} or more.")
     if asked.nanogpt is None:
-        print(f"the last tenth: {train(text, Recipe(asked.steps or Recipe.steps), asked.seed):.4f} nats")
+        learned, held, vocab = characters(text)
+        shape = Shape(vocab)
+        model = train(learned, shape, Recipe(asked.steps or Recipe.steps), asked.seed)
+        print(f"the last tenth: {loss_on(model, held, shape.context):.4f} nats")
         return 0
     if not (asked.nanogpt / "train.py").is_file():
         parser.error(f"--nanogpt {asked.nanogpt}: no train.py is there. Give a checkout of https://github.com/karpathy/nanoGPT.")

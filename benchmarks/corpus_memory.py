@@ -9,9 +9,7 @@ are several of those: 16,384 documents are a file, sixteen files a run.
 """
 
 import argparse
-import platform
 import random
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks import machine
 from scratchlm.core.journal import Journal
 from scratchlm.core.records import Document
 from scratchlm.corpus import copies, minhash, places, reading, whole
@@ -127,8 +126,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=20_000, help="of the whole road; 0 leaves it out")
     parser.add_argument("--ranked", type=int, default=300_000, help="of the steps for copies alone; 0 leaves them out")
     asked = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{platform.platform()}, Python {platform.python_version()}, commit {commit}")
+    print(machine.where())
     for work, size in ((whole_road, asked.documents), (copies_alone, asked.ranked)):
         if not size:
             continue

@@ -8,7 +8,6 @@ datatrove's, from the same texts in the same run. Then what becomes of planted c
 
 import argparse
 import json
-import platform
 import random
 import subprocess
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from benchmarks import machine
 from scratchlm.corpus import copies, minhash, places
 
 CHARACTERS = 5_500
@@ -127,8 +127,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=20_000)
     asked = parser.parse_args()
     texts = documents(asked.texts, asked.documents)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{platform.platform()}, Python {platform.python_version()}, commit {commit}: {len(texts)} documents from {asked.texts}")
+    print(f"{machine.where()}: {len(texts)} documents from {asked.texts}")
     speed(texts, asked.datatrove)
     planted()
 

@@ -12,7 +12,6 @@ and adds nothing. Without a CUDA device the first says so, and that is all.
 """
 
 import argparse
-import datetime
 import statistics
 import sys
 import tempfile
@@ -22,10 +21,10 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import machine
 from benchmarks.baseline import positive
 from benchmarks.gpu_checks import checks
 from benchmarks.peers import BUILDERS, CHOSEN, COMPILED, FLOAT8, OURS, PRODUCTS, Given, Load, missing, product_speed
-from benchmarks.throughput import where
 from benchmarks.turns import Told, in_turn, serve
 from scratchlm.model import gpt2, llama, qwen3
 
@@ -85,8 +84,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if asked.nanogpt and not (asked.nanogpt / "model.py").is_file():
         parser.error(f"--nanogpt {asked.nanogpt}: no model.py is there. Give a checkout of https://github.com/karpathy/nanoGPT.")
-    machine = f"{torch.cuda.get_device_name() if asked.device == 'cuda' else 'CPU'}, {where()}"
-    print(machine, flush=True)
+    where = f"{torch.cuda.get_device_name() if asked.device == 'cuda' else 'CPU'}, {machine.where()}"
+    print(where, flush=True)
     if not right(asked.device, "aot_eager" if asked.small else "inductor"):
         print("not all is right, so speed was not measured")
         return 1
@@ -94,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = measured(asked)
     print("\n".join(lines(found, loads)))
     if not asked.small:
-        append(RESULTS, row(found, loads, machine))
+        append(RESULTS, row(found, loads, where))
         print(f"a row was added to {RESULTS}")
     return 0
 
@@ -152,11 +151,11 @@ def _ratio(own: Told, theirs: Told) -> float:
     return statistics.median(other / mine for mine, other in zip(own.seconds, theirs.seconds, strict=True))
 
 
-def row(found: Mapping[str, Mapping[str, Told]], loads: Mapping[str, Load], machine: str) -> list[str]:
+def row(found: Mapping[str, Mapping[str, Told]], loads: Mapping[str, Load], where: str) -> list[str]:
     """What the table holds of a run."""
     peak = peak_of(found, loads[TOGETHER])
     cells = [cell(found[load].get(name), loads[load], peak) for load, name in COLUMNS]
-    return [datetime.datetime.now(datetime.UTC).date().isoformat(), machine, f"{peak * 1e-3:,.1f} TF/s", *cells]
+    return [machine.today(), where, f"{peak * 1e-3:,.1f} TF/s", *cells]
 
 
 def append(path: Path, cells: list[str]) -> None:

@@ -1,7 +1,8 @@
 """A training step of ours and of others' models, of one size on the same tokens: as shipped, and at their best.
 
 As shipped they compute float32, one operation after another. At their best: bfloat16 products, torch.compile, AdamW in one kernel. Dropout
-is off everywhere. Ours trains as a stage does, with what it chose by measuring.
+is off everywhere. Of transformers there is its model in a plain loop, and the same in its own, the Trainer. Ours trains as a stage does,
+with what it chose by measuring.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ from typing import Literal
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from benchmarks import baseline, beside_nanogpt
+from benchmarks import baseline, beside_nanogpt, trainer
 from benchmarks.turns import Step
 from scratchlm.core.artifact import Draft
 from scratchlm.core.journal import Journal
@@ -137,8 +138,8 @@ def nanogpt(load: Load, given: Given, *, best: bool) -> Step:
     return trained(model, lambda run: run(inputs, targets)[1], load, best=best)
 
 
-def transformers(load: Load, _given: Given, *, best: bool) -> Step:
-    """Its Llama, of the same shape as ours."""
+def llama_of_transformers(load: Load) -> torch.nn.Module:
+    """Of the same shape as ours."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     c = load.config
@@ -147,13 +148,25 @@ def transformers(load: Load, _given: Given, *, best: bool) -> Step:
         vocab_size=c.vocab, hidden_size=c.width, intermediate_size=c.hidden, num_hidden_layers=c.layers, num_attention_heads=c.heads,
         num_key_value_heads=c.kv_heads, head_dim=c.head_dim, max_position_embeddings=c.context, tie_word_embeddings=c.tied, use_cache=False,
     )  # fmt: skip
+    return LlamaForCausalLM(config).to(load.device)  # pyright: ignore[reportArgumentType]
+
+
+def transformers(load: Load, _given: Given, *, best: bool) -> Step:
+    """Its Llama in a plain loop."""
     inputs, targets = load.data()
 
     def loss_of(run: Callable[..., torch.Tensor]) -> torch.Tensor:
         logits = run(input_ids=inputs).logits  # pyright: ignore[reportAttributeAccessIssue]
         return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
-    return trained(LlamaForCausalLM(config).to(load.device), loss_of, load, best=best)  # pyright: ignore[reportArgumentType]
+    return trained(llama_of_transformers(load), loss_of, load, best=best)
+
+
+def transformers_trainer(load: Load, given: Given) -> Step:
+    """Its Llama in its Trainer, which takes rows from a text, logs and schedules as it does by itself."""
+    ids = torch.randint(load.config.vocab, (TEXT,), generator=torch.Generator().manual_seed(0))
+    data = trainer.Rows(ids, load.config.context)
+    return trainer.stepwise(llama_of_transformers(load), data, load.rows, given.scratch, device=load.device)
 
 
 def litgpt(load: Load, _given: Given, *, best: bool) -> Step:
@@ -183,6 +196,8 @@ def product(load: Load, dtype: torch.dtype) -> Step:
 
 OURS, COMPILED, CHOSEN, FLOAT8 = "ours", "ours compiled", "ours as chosen for a long run", "ours compiled in float8"
 PRODUCTS = ("product in float32", "product in bfloat16")
+TEXT = 1_000_000
+"""Tokens that a loop with rows of its own draws from."""
 LONG = 10**12
 """Tokens over which every trial pays."""
 BUILDERS: dict[str, Callable[[Load, Given], Step]] = {
@@ -196,21 +211,24 @@ BUILDERS: dict[str, Callable[[Load, Given], Step]] = {
     "nanoGPT at its best": lambda load, given: nanogpt(load, given, best=True),
     "transformers as shipped": lambda load, given: transformers(load, given, best=False),
     "transformers at its best": lambda load, given: transformers(load, given, best=True),
+    "transformers Trainer as shipped": transformers_trainer,
     "litgpt as shipped": lambda load, given: litgpt(load, given, best=False),
     "litgpt at its best": lambda load, given: litgpt(load, given, best=True),
     PRODUCTS[0]: lambda load, _given: product(load, torch.float32),
     PRODUCTS[1]: lambda load, _given: product(load, torch.bfloat16),
 }
 
+NEEDED = {"transformers Trainer": ("transformers", "accelerate"), "transformers": ("transformers",), "litgpt": ("litgpt",)}
+"""Packages, by how names begin; the first that fits."""
+
 
 def missing(name: str, nanogpt: Path | None) -> str | None:
     """Why a peer cannot join; None where it can."""
     if name.startswith("nanoGPT") and nanogpt is None:
         return "no checkout is given (--nanogpt FOLDER)"
-    package = name.split()[0]
-    if package in ("transformers", "litgpt") and importlib.util.find_spec(package) is None:
-        return f"{package} is not installed"
-    return None
+    needed = next((packages for start, packages in NEEDED.items() if name.startswith(start)), ())
+    absent = [package for package in needed if importlib.util.find_spec(package) is None]
+    return f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not installed" if absent else None
 
 
 def product_speed(load: Load, seconds: float) -> float:

@@ -8,14 +8,13 @@ a figure is worth, so that clones of a sentence count as one.
 """
 
 import argparse
-import platform
 import random
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import machine
 from scratchlm.evals import intervals
 from scratchlm.privacy.pii import Span, find
 from scratchlm.privacy.pii_labelled import Measured, labelled, measure
@@ -61,8 +60,7 @@ def main() -> None:
     parser.add_argument("--text", nargs="*", type=Path, default=[])
     parser.add_argument("--show", type=int, default=0)
     asked = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{platform.platform()}, Python {platform.python_version()}, commit {commit}, part {asked.part}")
+    print(f"{machine.where()}, part {asked.part}")
     print(f"{'kind':18} {'precision (95 %)':>24} {'recall (95 %)':>24} {'positives':>9} {'negatives':>9} {'alarms':>6}")
     for kind, found in measure([row for row in labelled() if row.part == asked.part]).items():
         print(line(kind, found))

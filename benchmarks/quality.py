@@ -6,13 +6,12 @@ weights of penalty and shape were chosen on these very rows: on rows that nobody
 """
 
 import json
-import platform
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import machine
 from scratchlm.rules import classifier, hashed
 
 SEEDS = range(5)
@@ -22,8 +21,7 @@ def main(path: Path) -> None:
     """Print one line per seed and the mean."""
     with path.open(encoding="utf-8") as file:
         marked = [json.loads(line) for line in file]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{platform.platform()}, Python {platform.python_version()}, commit {commit}: {len(marked)} documents from {path}")
+    print(f"{machine.where()}: {len(marked)} documents from {path}")
     labels = np.array([float(row["label"]) for row in marked])
     rows = hashed.features([row["text"] for row in marked])
     areas = []

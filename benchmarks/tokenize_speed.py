@@ -9,12 +9,11 @@ line.
 
 import argparse
 import os
-import platform
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import machine
 from scratchlm.core.artifact import Home
 from scratchlm.core.journal import Journal
 from scratchlm.sources import record
@@ -48,8 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, commit {commit}")
+    print(machine.where())
     engines = [name for name in fast.ENGINES if name != fast.NAME or fast.installed()]
     with tempfile.TemporaryDirectory() as folder:
         homes = {name: Home(Path(folder) / name, {"corpus": asked.corpus}) for name in engines}

@@ -7,13 +7,12 @@ each size, and is measured on the validation split, whole. Seconds are those of 
 """
 
 import argparse
-import platform
 import random
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import machine
 from scratchlm.evals.vocabulary import measured
 from scratchlm.sources import record
 from scratchlm.tokenizer import store
@@ -59,8 +58,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     texts = drawn(asked.corpus / "train.parquet", asked.sources, asked.bytes, asked.seed)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{platform.platform()}, Python {platform.python_version()}, commit {commit}")
+    print(machine.where())
     print(f"{sum(len(text.encode()) for text in texts):,} bytes in {len(texts):,} documents from {asked.corpus}")
     print(f"{'kind':10} {'rows':>8} {'bytes per token':>16} {'unknown characters':>24} {'seconds':>9}")
     for kind in asked.kinds:
