@@ -106,24 +106,30 @@ def climb(asked: argparse.Namespace) -> None:
             print(point, flush=True)
 
 
-def fitted(points: list[dict[str, Any]]) -> torch.Tensor:
-    """log E, log A, alpha, log B and beta of least Huber loss of the logarithms, from many beginnings (their appendix D)."""
-    told = logarithms(points)
-    best, least = torch.zeros(5), math.inf
+def fitted(points: list[dict[str, Any]]) -> tuple[list[float], dict[str, float]]:
+    """log E, log A, alpha, log B and beta, and by how much each text is off them all: zero in the middle.
+
+    They are of least Huber loss of the logarithms, from many beginnings (their appendix D). A text's own factor is found along with them,
+    for runs of one size are not of the same texts as those of another.
+    """
+    told, texts = logarithms(points), sorted({point["text"] for point in points})
+    own = torch.tensor([texts.index(point["text"]) for point in points])
+    best, least = torch.zeros(5 + len(texts)), math.inf
     for e, (ab, power) in itertools.product((-1.0, 0.0), ((2.0, 0.2), (4.0, 0.4))):
-        parameters = torch.tensor([e, ab, power, ab, power], dtype=torch.float64, requires_grad=True)
+        parameters = torch.tensor([e, ab, power, ab, power, *[0.0] * len(texts)], dtype=torch.float64, requires_grad=True)
         search = torch.optim.LBFGS([parameters], max_iter=500, line_search_fn="strong_wolfe")
 
         def cost_of(parameters: torch.Tensor = parameters, search: torch.optim.LBFGS = search) -> torch.Tensor:
             search.zero_grad()
-            lost = torch.nn.functional.huber_loss(log_loss(parameters, told), told[:, 3], delta=HUBER) * 1e6
+            offsets = parameters[5:] - parameters[5:].mean()
+            lost = torch.nn.functional.huber_loss(log_loss(parameters[:5], told) + offsets[own], told[:, 3], delta=HUBER) * 1e6
             lost.backward()
             return lost
 
         search.step(cost_of)  # pyright: ignore[reportArgumentType]
         if (lost := float(cost_of().detach())) < least:
             best, least = parameters.detach(), lost
-    return best
+    return best[:5].tolist(), dict(zip(texts, (best[5:] - best[5:].mean()).tolist(), strict=True))
 
 
 def logarithms(points: list[dict[str, Any]]) -> torch.Tensor:
@@ -141,21 +147,17 @@ def log_loss(parameters: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
 
 def law_of(points: list[dict[str, Any]]) -> scaling.Law:
     """The fit of all points, in the middle of the texts; its spread is what a further text would be off, and a run of it."""
-    told, (e, a, alpha, b, beta) = logarithms(points), fitted(points).tolist()
-    missed = (told[:, 3] - log_loss(torch.tensor([e, a, alpha, b, beta]), told)).tolist()
-    by_text: dict[str, list[float]] = {}
-    for point, off in zip(points, missed, strict=True):
-        by_text.setdefault(point["text"], []).append(off)
-    offsets = {text: statistics.fmean(off) for text, off in by_text.items()}
-    middle, n = statistics.fmean(offsets.values()), len(offsets)
-    within = statistics.fmean((off - offsets[text]) ** 2 for text, own in by_text.items() for off in own)
+    told, (found, offsets) = logarithms(points), fitted(points)
+    missed = (told[:, 3] - log_loss(torch.tensor(found), told)).tolist()
+    within = statistics.fmean((off - offsets[point["text"]]) ** 2 for point, off in zip(points, missed, strict=True))
     for text, offset in offsets.items():
-        print(f"{text}: {math.exp(offset - middle) - 1:+.1%} beside the middle of all, {len(by_text[text])} runs")
+        print(f"{text}: {math.exp(offset) - 1:+.1%} beside the middle of all, {sum(point['text'] == text for point in points)} runs")
     print(f"within a text: {within**0.5:.1%}")
     sizes = [[float(point["weights"]) for point in points], [float(point["bytes"]) for point in points]]
+    e, a, alpha, b, beta = found
     return scaling.Law(
-        floor=math.exp(e + middle), a=math.exp(a + middle), alpha=alpha, b=math.exp(b + middle), beta=beta,
-        spread=STUDENT[n] * (statistics.variance(offsets.values()) * (1 + 1 / n) + within) ** 0.5,
+        floor=math.exp(e), a=math.exp(a), alpha=alpha, b=math.exp(b), beta=beta,
+        spread=STUDENT[len(offsets)] * (statistics.variance(offsets.values()) * (1 + 1 / len(offsets)) + within) ** 0.5,
         points=len(points), least=(min(sizes[0]), min(sizes[1])), most=(max(sizes[0]), max(sizes[1])),
     )  # fmt: skip
 

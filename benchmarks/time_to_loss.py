@@ -252,7 +252,7 @@ def options(arguments: list[str] | None) -> tuple[argparse.Namespace, str]:
 def main(arguments: list[str] | None = None) -> None:
     """Print each run, then medians and ratios; add a row."""
     asked, text = options(arguments)
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed was compiled when it was, and is so for all from the second round on
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # bytecode of what is installed is there, for all from the second round on
     print(machine.where(), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         found, left_out = measured(asked, text, Path(folder))
