@@ -25,15 +25,17 @@ from scratchlm.core.config import with_sets
 from scratchlm.core.journal import Journal
 from scratchlm.evals.hardness import hardness
 from scratchlm.model import cost, qwen3, swift
-from scratchlm.recipes.laptop import laptop
 from scratchlm.stages import pretrain
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.train import scaling
-from scratchlm.train.budget import FEWEST_STEPS, MOST_EPOCHS, rows_for, shaped
+from scratchlm.train.budget import FEWEST_STEPS, MOST_EPOCHS, TUNED, rows_for, shaped
 
 POINTS = Path(__file__).parent / "results" / "ladder.jsonl"
 LAWS = Path(scaling.__file__).parent / scaling.FILE
 KINDS = {"qwen3": qwen3.Config(context=256), "swift": swift.Config(context=256)}
+TUNED_RUN = pretrain.Config(**TUNED)
+RECIPE = fingerprint_of(TUNED_RUN.model_dump(include={*TUNED, "seed"}))[:12]
+"""What decides a loss beside sizes and text: a run made by other rates or another schedule is another run."""
 VALIDATION = 200_000
 """Tokens of the held-out text, or all that there are."""
 HUBER = 1e-3
@@ -55,13 +57,9 @@ def run(folder: Path, kind: str, flops: float, width: int, sets: list[str]) -> d
     train, held_out = open_split(shards.path, "train"), open_split(shards.path, "validation")
     model = shaped(KINDS[kind].model_copy(update={"vocab": tokenizer.size}), width)
     tokens = int(flops / cost.training_flops(model))
-    recipe = laptop().pretrain
-    assert recipe
-    config = recipe.model_copy(update={"model": model, "tokens": tokens, "rows": rows_for(tokens, model.context)})
-    config = config.model_copy(
-        update={"validation_steps": tokens, "validation_tokens": VALIDATION, "sample_steps": tokens, "checkpoint_minutes": None}
-    )
-    config = with_sets(config, sets)
+    often = {"validation_steps": tokens, "validation_tokens": VALIDATION, "sample_steps": tokens, "checkpoint_minutes": None}
+    sizes = {"model": model, "tokens": tokens, "rows": rows_for(tokens, model.context)}
+    config = with_sets(TUNED_RUN.model_copy(update=sizes | often), sets)
     if tokens < FEWEST_STEPS * config.rows * model.context or tokens > MOST_EPOCHS * train.tokens:
         return None
     events: list[dict[str, Any]] = []
@@ -75,7 +73,7 @@ def run(folder: Path, kind: str, flops: float, width: int, sets: list[str]) -> d
         "flops": flops,
         "width": width,
         "sets": sets,
-        "recipe": changed_by(recipe),
+        "recipe": RECIPE,
         "weights": cost.body_parameters(model),
         "tokens": made.counts["tokens"],
         "rows": config.rows,
@@ -87,18 +85,12 @@ def run(folder: Path, kind: str, flops: float, width: int, sets: list[str]) -> d
     }
 
 
-def changed_by(recipe: pretrain.Config) -> str:
-    """A hash of what else of the recipe decides a loss: a run made by other rates or another schedule is another run."""
-    return fingerprint_of(recipe.model_dump(include={"optimizer", "schedule", "clip", "seed", "length_warmup"}))[:12]
-
-
 def climb(asked: argparse.Namespace) -> None:
     """Do every run that was not done."""
-    names, recipe = ("text", "kind", "flops", "width", "sets", "recipe"), laptop().pretrain
-    assert recipe
+    names = ("text", "kind", "flops", "width", "sets", "recipe")
     done = {json.dumps([point[name] for name in names]) for point in read()}
     for folder, kind, flops, width in itertools.product(asked.homes, asked.kind, asked.flops, asked.widths):
-        if json.dumps([folder.name, kind, flops, width, asked.set, changed_by(recipe)]) not in done and (
+        if json.dumps([folder.name, kind, flops, width, asked.set, RECIPE]) not in done and (
             point := run(folder, kind, flops, width, asked.set)
         ):
             with POINTS.open("a", encoding="utf-8") as file:

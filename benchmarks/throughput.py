@@ -14,7 +14,6 @@ import argparse
 import statistics
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, reason in left_out.items():
         print(f"{name}: left out; {reason}")
     settings = {
-        "model": asdict(LOAD.config), "rows": LOAD.rows, "rounds": asked.rounds, "steps_of_a_turn": STEPS,
+        "model": LOAD.config.model_dump(mode="json"), "rows": LOAD.rows, "rounds": asked.rounds, "steps_of_a_turn": STEPS,
         "nanogpt": machine.commit(asked.nanogpt) if asked.nanogpt else None,
     }  # fmt: skip
     machine.append(asked.out, "tokens a second", settings=settings, measured=measured(found, LOAD), left_out=left_out)

@@ -121,6 +121,15 @@ def test_an_architecture_without_a_ladder_is_refused_with_the_recipe():
         with_sets(base, ["budget=6s", 'model={"kind": "gpt2"}'])
 
 
+def test_a_context_that_cannot_be_cut_in_four_is_refused_where_rows_are_short_at_first():
+    base = smoke().pretrain
+    assert base
+    assert with_sets(base, ["model.context=30"]).model.context == 30
+    for short in ("budget=6s", "length_warmup=0.2"):
+        with pytest.raises(UsageError, match="a context of 30 is no multiple of 4"):
+            with_sets(base, ["model.context=30", short])
+
+
 @pytest.mark.usefixtures("law")
 def test_a_stage_freezes_its_choice_and_holds_it_against_the_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     home, events = Home(tmp_path), list[dict[str, Any]]()
@@ -146,6 +155,8 @@ def test_a_stage_freezes_its_choice_and_holds_it_against_the_outcome(tmp_path: P
     assert made.counts["steps"] == choice["steps"] == told["steps"]
     assert made.counts["tokens"] == choice["tokens"]
     assert json.loads((made.path / "model.json").read_text())["width"] == choice["width"] == 64
+    peaks = {event["lr"] for event in events if event["event"] == "step"}
+    assert max(peaks) == choice["lr"] == budget.TUNED["optimizer"].lr != config.optimizer.lr
     assert outcome["predicted"] == choice["bits_per_byte"] == made.counts["predicted"]
     assert outcome["inside"] == (choice["low"] <= outcome["reached"] <= choice["high"])
     validations = [event["bits_per_byte"] for event in events if event["event"] == "validation"]

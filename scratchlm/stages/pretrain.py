@@ -45,7 +45,7 @@ class Config(Training):
     """What to train, on how many tokens, in which steps."""
 
     budget: str | None = None
-    """Time that this stage may take, such as 90s, 30m or 2h: then size, tokens and rows are chosen here; None: they are as set."""
+    """Time that this stage may take, such as 90s, 30m or 2h: then size, tokens, rows and rates are chosen here; None: they are as set."""
 
     model: ModelConfig = qwen3.Config()
     """``vocab`` is an upper bound: the model gets as many rows as the tokenizer has pieces."""
@@ -71,7 +71,7 @@ class Config(Training):
 
     @model_validator(mode="after")
     def _has_quarters(self) -> "Config":
-        if self.length_warmup and self.model.context % 4:
+        if (self.length_warmup or self.budget) and self.model.context % 4:
             raise ValueError(f"length_warmup cuts rows in four, and a context of {self.model.context} is no multiple of 4; set another")
         return self
 
@@ -90,9 +90,9 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
         if config.budget is None:
             train(config, out, shards, tokenizer, journal)
             return
-        begun, fresh = time.monotonic(), not (out.path / BUDGET).exists()
-        choice = chosen(config, out, shards, tokenizer, journal)
-        train(within(config, choice), out, shards, tokenizer, journal)
+        begun, fresh, tuned = time.monotonic(), not (out.path / BUDGET).exists(), config.model_copy(update=budget.TUNED)
+        choice = chosen(tuned, out, shards, tokenizer, journal)
+        train(within(tuned, choice), out, shards, tokenizer, journal)
         outcome(config, choice, out, journal, seconds=time.monotonic() - begun if fresh else None)
 
     return home.build("base", config, [shards, tokenizer], make)
@@ -146,7 +146,7 @@ def read_choice(path: Path) -> Choice:
 def told(config: Config, choice: Choice) -> str:
     """The prediction in a line."""
     further = f" ({choice.beyond:.1f} times further than what was measured)" if choice.beyond > 1 else ""
-    size = f"{choice.layers} layers of width {choice.width}, {choice.tokens:,} tokens in {choice.steps:,} steps"
+    size = f"{choice.layers} layers of width {choice.width}, {choice.tokens:,} tokens in {choice.steps:,} steps at a rate of {choice.lr:g}"
     expected = f"{choice.bits_per_byte:.3f} [{choice.low:.3f}, {choice.high:.3f}] bits per byte{further}"
     needs = f"{choice.seconds:.0f} s and at most {choice.gigabytes:.2g} GB"
     enough = ", which is all that this text is good for" if choice.epochs > 0.99 * budget.MOST_EPOCHS else ""

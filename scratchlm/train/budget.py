@@ -10,6 +10,8 @@ from scratchlm.core.config import Settings
 from scratchlm.core.errors import UsageError
 from scratchlm.model import cost
 from scratchlm.model.architectures import AnyConfig
+from scratchlm.optim import muon
+from scratchlm.optim.schedule import Wsd
 from scratchlm.train import scaling
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -22,6 +24,13 @@ STEP_TOKENS, STEP_FROM, STEP_POWER = 2048, 1_000_000, 0.5
 FEWEST_STEPS = 20
 MOST_EPOCHS = 4
 """Text read so often is worth nearly as much as new text (Muennighoff et al. 2023, arXiv:2305.16264); the ladder went no further either."""
+TUNED: dict[str, Any] = {
+    "optimizer": muon.Config(lr=0.01, embedding_lr=0.08, head_lr=0.01),
+    "schedule": Wsd(decay=0.6),
+    "clip": 1.0,
+    "length_warmup": 0.4,
+}
+"""What the ladder's runs were made with, whatever their width: one setting serves all (`benchmarks/transfer.py`)."""
 USED = 0.97
 """Of the time left; the rest is for what nobody saw coming."""
 GUESS = 0.4
@@ -48,6 +57,8 @@ class Choice(Settings):
     tokens: int
     rows: int
     steps: int
+    lr: float
+    """Peak step of the hidden matrices; embeddings and head have theirs."""
     epochs: float
     bits_per_byte: float
     """To be expected of the held-out text, with its interval of 95 %."""
@@ -130,6 +141,7 @@ def planned(law: scaling.Law, shape: AnyConfig, text: Text, tokens: float) -> Ch
         tokens=steps * rows * shape.context,
         rows=rows,
         steps=steps,
+        lr=TUNED["optimizer"].lr,
         epochs=round(seen / text.bytes, 3),
         bits_per_byte=round(expected.value, 4),
         low=round(expected.low, 4),
