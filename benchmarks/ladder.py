@@ -141,16 +141,18 @@ def law_of(points: list[dict[str, Any]]) -> scaling.Law:
     """The fit of all points, in the middle of the texts; its spread is what a further text would be off, and a run of it."""
     told, (found, offsets) = logarithms(points), fitted(points)
     missed = (told[:, 3] - log_loss(torch.tensor(found), told)).tolist()
-    within = statistics.fmean((off - offsets[point["text"]]) ** 2 for point, off in zip(points, missed, strict=True))
+    free = max(1, len(points) - len(found) - (len(offsets) - 1))  # runs less what was fitted to them
+    within = sum((off - offsets[point["text"]]) ** 2 for point, off in zip(points, missed, strict=True)) / free
     for text, offset in offsets.items():
         print(f"{text}: {math.exp(offset) - 1:+.1%} beside the middle of all, {sum(point['text'] == text for point in points)} runs")
     print(f"within a text: {within**0.5:.1%}")
-    sizes = [[float(point["weights"]) for point in points], [float(point["bytes"]) for point in points]]
+    sizes = [(float(point["weights"]), float(point["bytes"])) for point in points]
+    weights, seen = zip(*sizes, strict=True)
     e, a, alpha, b, beta = found
     return scaling.Law(
         floor=math.exp(e), a=math.exp(a), alpha=alpha, b=math.exp(b), beta=beta,
         spread=STUDENT[len(offsets)] * (statistics.variance(offsets.values()) * (1 + 1 / len(offsets)) + within) ** 0.5,
-        points=len(points), least=(min(sizes[0]), min(sizes[1])), most=(max(sizes[0]), max(sizes[1])),
+        points=len(points), least=(min(weights), min(seen)), most=(max(weights), max(seen), max(n * d for n, d in sizes)),
     )  # fmt: skip
 
 

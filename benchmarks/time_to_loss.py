@@ -158,8 +158,8 @@ def copied(nanogpt: Path, text: Path, to: Path) -> None:
 
 def nanogpt(folder: Path, steps: int) -> Run:
     """Its whole training command, and a measurement of the model that it left; its seed is its own."""
-    # Its model is saved where it measures itself: every 250 steps, by the config that the README names.
-    words = [*NANOGPT, f"--max_iters={steps}", f"--lr_decay_iters={steps}", *([f"--eval_interval={steps}"] if steps < 250 else [])]
+    # Its model is saved where it measures itself: every 250 steps, by the config that the README names, so here after the last one, too.
+    words = [*NANOGPT, f"--max_iters={steps}", f"--lr_decay_iters={steps}", *([f"--eval_interval={steps}"] if steps % 250 else [])]
     begun = time.perf_counter()
     subprocess.run([sys.executable, "train.py", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - begun
@@ -193,15 +193,14 @@ def is_ours(name: str) -> bool:
 
 
 def comparisons(found: Mapping[str, Sequence[Run]]) -> list[dict[str, Any]]:
-    """Each of ours with each of the others, in pairs of a round: how often it reached the other's loss, and its speed as a multiple."""
+    """Each of ours with each of the others, in pairs of a round: how many times as fast it was where it reached the other's loss."""
     own, others = {n: r for n, r in found.items() if is_ours(n)}, {n: r for n, r in found.items() if not is_ours(n)}
     made: list[dict[str, Any]] = []
     for name, theirs in others.items():
         for which, mine in own.items():
             pairs = list(zip(mine, theirs, strict=True))
-            ratios = [b.seconds / a.seconds for a, b in pairs]
-            reached = sum(a.loss <= b.loss for a, b in pairs)
-            made.append({"ours": which, "to": name, "reached": reached, "times_as_fast": ratios, "median": median(ratios)})
+            ratios = [b.seconds / a.seconds for a, b in pairs if a.loss <= b.loss]
+            made.append({"ours": which, "to": name, "rounds": len(pairs), "times_as_fast": ratios, "median": median(ratios or [0.0])})
     return made
 
 
@@ -222,8 +221,9 @@ def table(found: Mapping[str, Sequence[Run]]) -> list[str]:
         )
         lines.append(f"{name:24} {cells[0]:22} {cells[1]:>11}  {cells[2]}")
     for each in comparisons(found):
-        reached = f"reached the loss of {each['to']} in {each['reached']} of {len(each['times_as_fast'])} rounds"
-        lines.append(f"{each['ours']}: {reached}, {each['median']:.2f} times as fast {machine.spread(each['times_as_fast'], 2)}")
+        ratios = each["times_as_fast"]
+        fast = f", {each['median']:.2f} times as fast {machine.spread(ratios, 2)}" if ratios else ""
+        lines.append(f"{each['ours']}: reached the loss of {each['to']} in {len(ratios)} of {each['rounds']} rounds{fast}")
     return lines
 
 

@@ -3,9 +3,10 @@
     python -m benchmarks.warm_up HOME [--tokens 800000] [--seeds 3] [--trials average batch length] [--shares 0.2 0.4 0.6]
 
 HOME has the tokenizer and shards of a run. All train `laptop`'s model with its optimizer and schedule, 2,048 tokens a step. `length`: what
-`pretrain.length_warmup` does, for each of the shares (Li et al. 2022, arXiv:2108.06084). `batch`: steps of half
-as many rows for the first third of the tokens (Smith et al. 2018, arXiv:1711.00489). `average`: the run without either, measured with
-moving averages of its weights (Morales-Brotons et al. 2024, arXiv:2411.18704).
+`pretrain.length_warmup` does, for each of the shares (Li et al. 2022, arXiv:2108.06084). `short`: the same for .4, with rows of that length
+drawn anew in place of pieces of rows. `batch`: steps of half as many rows for the first third of the tokens (Smith et al. 2018,
+arXiv:1711.00489). `average`: the run without either, measured with moving averages of its weights (Morales-Brotons et al. 2024,
+arXiv:2411.18704).
 """
 
 import argparse
@@ -47,6 +48,9 @@ def course(trial: str, split: Shards, tokens: int, seed: int) -> Course:
         steps = first + (tokens - tokens // 3) // per_step
         return steps, lambda step: rows(CONTEXT, ROWS // 2, step) if step < first else rows(CONTEXT, ROWS, first // 2 + step - first)
     steps = tokens // per_step
+    if trial == "short":
+        lengths = [CONTEXT // (4 if step < steps // 5 else 2 if step < 2 * (steps // 5) else 1) for step in range(steps)]
+        return steps, lambda step: rows(lengths[step], per_step // lengths[step], step)
     grown = TokenRows(split, CONTEXT, ROWS, seed, warmup=round(float(trial.partition(" ")[2] or 0) * steps))
     return steps, lambda step: [grown.batch(step)]
 
@@ -93,7 +97,7 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--tokens", type=int, default=800_000)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--trials", nargs="+", default=["average", "batch", "length"], choices=["average", "batch", "length"])
+    parser.add_argument("--trials", nargs="+", default=["average", "batch", "length"], choices=["average", "batch", "length", "short"])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.2, 0.4, 0.6])
     asked = parser.parse_args()
     trials = [each for trial in asked.trials for each in ([f"length {share}" for share in asked.shares] if trial == "length" else [trial])]

@@ -196,7 +196,7 @@ def view(verb: str, values: Values, own: tuple[str, ...]) -> int:
 
 
 def _imported() -> None:
-    """From here on look for garbage, though not among what is here already."""
+    """From here on look for garbage, though not among what is here already: neither now nor at the process's end."""
     gc.freeze()
     gc.enable()
 

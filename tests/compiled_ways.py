@@ -54,6 +54,16 @@ def test_compiled_is_eager(kind: str):
         assert (kind == "moe") == bool(torch._dynamo.utils.counters["graph_break"])  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_a_compiler_is_told_that_all_is_deterministic():
+    """`World.start` tells torch, and nothing that loads a compiler before there is one."""
+    import torch._inductor.config as inductor
+
+    for mode, told in (("error", True), ("default", False)):
+        torch.set_deterministic_debug_mode(mode)
+        Compiled.begin("default", rows=2, length=16)
+        assert inductor.deterministic is told
+
+
 @pytest.mark.parametrize("kind", ["gpt2", pytest.param("llama", marks=pytest.mark.soak), pytest.param("swift", marks=pytest.mark.soak)])
 def test_gradients_that_a_compiler_derives_are_right_too(kind: str):
     model = tiny(kind)

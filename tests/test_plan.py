@@ -60,7 +60,7 @@ def test_what_a_budget_leaves_open_is_said(capsys):
     for given, chosen in (((), False), (("--budget", "30m"), True)):
         code, out, err = scratchlm(capsys, "plan", "laptop", *given)
         assert (code, err) == (0, "")
-        assert ("Within 30m size, tokens and rows are chosen by timing when pre-training begins" in out) == chosen
+        assert ("Within 30m size, tokens, rows and rates are chosen when pre-training begins" in out) == chosen
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)

@@ -66,19 +66,25 @@ def test_positions_restart_and_segments_change_where_a_document_begins(shards: S
         assert (inputs.positions_BT[:, 0] == 0).all()
 
 
+@pytest.mark.parametrize("tokens", [900, 150])  # within an epoch, and over four of them
 @pytest.mark.parametrize(("first", "last", "piece"), [(0, 3, 4), (3, 6, 8)])
-def test_shorter_rows_at_first_are_pieces_of_the_same_rows_mixed(first: int, last: int, piece: int):
-    plain, grown = (TokenRows(in_memory(900), context=16, rows=4, seed=4, warmup=warmup) for warmup in (0, 6))
+def test_shorter_rows_at_first_are_pieces_of_the_same_rows_mixed(first: int, last: int, piece: int, tokens: int):
+    plain, grown = (TokenRows(in_memory(tokens), context=16, rows=4, seed=4, warmup=warmup) for warmup in (0, 6))
     rows = [start for number in range(first, last) for start in plain.starts(number)]
     pieces = [start for number in range(first, last) for start in grown.starts(number)]
-    assert pieces != sorted(pieces)
-    assert sorted(pieces) == sorted(start + at for start in rows for at in range(0, 16, piece))
+    for epoch in range(5):
+        some = [place for place in range(len(rows)) if (4 * first + place) // plain.rows_per_epoch == epoch]
+        dealt = [start for place in some for start in pieces[place * 16 // piece :][: 16 // piece]]
+        assert sorted(dealt) == sorted(rows[place] + at for place in some for at in range(0, 16, piece))
+    if tokens == 900:
+        within = [{row for row in rows if any(row <= start < row + 16 for start in grown.starts(number))} for number in range(first, last)]
+        assert min(map(len, within)) > 4  # a step sees more places than it has rows
     batches = [grown.batch(number) for number in range(first, last)]
     for batch, number in zip(batches, range(first, last), strict=True):
         assert batch.inputs.tokens_BT.shape == (4, 16)
         assert torch.equal(batch.inputs.positions_BT, torch.arange(16).expand(4, 16) % piece)
         assert torch.equal(batch.inputs.segments_BT, torch.arange(16).expand(4, 16) // piece)
-        everything = grown.shards.window(0, 900)[0]
+        everything = grown.shards.window(0, tokens)[0]
         seen = [everything[start : start + piece + 1] for start in grown.starts(number)]
         assert batch.inputs.tokens_BT.flatten().tolist() == [int(token) for each in seen for token in each[:-1]]
         assert batch.targets_BT.flatten().tolist() == [int(token) for each in seen for token in each[1:]]
@@ -148,6 +154,12 @@ def test_too_little_text_is_told_with_its_numbers(tokens: int):
     found = max(0, (tokens - 1) // 16 - 1)
     with pytest.raises(DataError, match=rf"{tokens} tokens give {found} rows of 16, one step takes 3\. Give more text, or set a smaller"):
         TokenRows(in_memory(tokens), context=16, rows=3, seed=0)
+
+
+def test_a_context_that_cannot_be_cut_is_refused():
+    with pytest.raises(DataError, match="a context of 30 cannot be cut in four"):
+        TokenRows(in_memory(900), context=30, rows=3, seed=0, warmup=1)
+    assert TokenRows(in_memory(900), context=30, rows=3, seed=0).batch(0).tokens == 90
 
 
 def test_just_enough_text_is_enough():

@@ -14,7 +14,7 @@ from scratchlm.train import scaling
 from scratchlm.train.scaling import Law
 
 LAW = Law(
-    floor=0.3, a=12.0, alpha=0.35, b=90.0, beta=0.33, spread=0.05, points=9, least=(1e5, 1e6), most=(1e7, 1e9)
+    floor=0.3, a=12.0, alpha=0.35, b=90.0, beta=0.33, spread=0.05, points=9, least=(1e5, 1e6), most=(1e7, 1e9, 1e16)
 )  # fmt: skip
 SIZES = [(weights, seen) for weights in (1e5, 5e5, 2e6) for seen in (1e6, 4e6, 2e7)]
 

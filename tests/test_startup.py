@@ -13,8 +13,11 @@ from scratchlm import cli
 from scratchlm.batches.shards import Encoded, Layout, write_split
 from scratchlm.core.artifact import Draft, Home
 from scratchlm.core.config import Settings
+from scratchlm.core.errors import UsageError
+from scratchlm.stages import corpus
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer.char import Characters
+from scratchlm.views import plan
 
 HEAVY = (
     "torch._dynamo",
@@ -65,6 +68,21 @@ def test_training_imports_nothing_that_it_does_not_need(prepared: Path, tmp_path
     ended = subprocess.run([sys.executable, "-c", PROGRAM, json.dumps(HEAVY), *words], capture_output=True, text=True, check=True)
     assert (tmp_path / "run" / "base" / "manifest.json").exists()
     assert json.loads(ended.stdout.splitlines()[-1]) == []
+
+
+def test_garbage_is_looked_for_while_a_command_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen: list[bool] = []
+
+    def work(*_: object, **__: object) -> None:
+        seen.append(gc.isenabled())
+        raise UsageError("seen")
+
+    monkeypatch.setattr(plan, "show", work)
+    monkeypatch.setattr(corpus, "run", work)
+    for words in (["plan", "smoke"], ["corpus", "smoke", "--home", str(tmp_path / "run")]):
+        with pytest.raises(SystemExit):
+            cli.main(words)
+    assert seen == [True, True]
 
 
 def test_garbage_is_looked_for_again_after_a_command(capsys: pytest.CaptureFixture[str]):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trainee
+from pydantic import BaseModel
 
 from benchmarks.time_to_loss import prepared
 from scratchlm.cli import main
@@ -21,7 +22,7 @@ from scratchlm.train import budget, pace, scaling
 from scratchlm.train.budget import Text
 from scratchlm.train.scaling import Law
 
-LAW = Law(floor=0.3, a=12.0, alpha=0.35, b=90.0, beta=0.33, spread=0.05, points=9, least=(1e5, 1e6), most=(1e7, 1e9))
+LAW = Law(floor=0.3, a=12.0, alpha=0.35, b=90.0, beta=0.33, spread=0.05, points=9, least=(1e5, 1e6), most=(1e7, 1e9, 1e16))
 TEXT = Text(tokens=50_000_000, bytes=170_000_000, hardness=2.1)
 GFLOPS = 500.0
 
@@ -155,6 +156,12 @@ def test_a_stage_freezes_its_choice_and_holds_it_against_the_outcome(tmp_path: P
     assert made.counts["steps"] == choice["steps"] == told["steps"]
     assert made.counts["tokens"] == choice["tokens"]
     assert json.loads((made.path / "model.json").read_text())["width"] == choice["width"] == 64
+    for name, value in budget.TUNED.items():
+        assert made.manifest.config[name] == (value.model_dump(mode="json") if isinstance(value, BaseModel) else value)
+    named = [event["note"] for event in events if event["event"] == "rates"]
+    assert set(named) == {
+        "a budget takes optimizer, schedule, length_warmup from the ladder that its prediction comes from, not from the recipe"
+    }
     peaks = {event["lr"] for event in events if event["event"] == "step"}
     assert max(peaks) == choice["lr"] == budget.TUNED["optimizer"].lr != config.optimizer.lr
     assert outcome["predicted"] == choice["bits_per_byte"] == made.counts["predicted"]

@@ -198,8 +198,8 @@ FOUND = {
 
 def test_what_is_compared_are_pairs_of_a_round():
     first, second = comparisons(FOUND)
-    assert first == {"ours": "ours, 100 tokens", "to": "somebody", "reached": 1, "times_as_fast": [8.0, 15.0, 10.0], "median": 10.0}
-    assert second == {"ours": "ours, 900 tokens", "to": "somebody", "reached": 3, "times_as_fast": [2.0, 3.0, 2.5], "median": 2.5}
+    assert first == {"ours": "ours, 100 tokens", "to": "somebody", "rounds": 3, "times_as_fast": [15.0], "median": 15.0}
+    assert second == {"ours": "ours, 900 tokens", "to": "somebody", "rounds": 3, "times_as_fast": [2.0, 3.0, 2.5], "median": 2.5}
     assert medians(FOUND)["somebody"] == {"seconds": 50.0, "loss": 1.85}
 
 
@@ -209,9 +209,15 @@ def test_the_table_says_who_reached_whom():
         "ours, 100 tokens 5.0 (4.0 to 5.0) 2.00 1.9000 (1.8000 to 1.9000)",
         "ours, 900 tokens 20.0 (20.0 to 20.0) 17.00 1.6000 (1.6000 to 1.6000)",
         "somebody 50.0 (40.0 to 60.0) 1.8500 (1.8500 to 1.8500)",
-        "ours, 100 tokens: reached the loss of somebody in 1 of 3 rounds, 10.00 times as fast (8.00 to 15.00)",
+        "ours, 100 tokens: reached the loss of somebody in 1 of 3 rounds, 15.00 times as fast (15.00 to 15.00)",
         "ours, 900 tokens: reached the loss of somebody in 3 of 3 rounds, 2.50 times as fast (2.00 to 3.00)",
     ]
+
+
+def test_no_speed_is_told_where_nobody_was_reached():
+    slower = {"ours, 100 tokens": [FAST] * 3, "somebody": [Run(seconds=40.0, evaluation=1.0, loss=1.0)] * 3}
+    assert table(slower)[-1] == "ours, 100 tokens: reached the loss of somebody in 0 of 3 rounds"
+    assert comparisons(slower)[0]["times_as_fast"] == []
 
 
 def failing(_seed: int) -> Run:

@@ -27,6 +27,8 @@ class TokenRows:
     """So many micro-batches at first have shorter rows, in pieces: see ``starts``."""
 
     def __post_init__(self) -> None:
+        if self.warmup and self.context % 4:
+            raise DataError(f"rows: a context of {self.context} cannot be cut in four, which a warm-up does. Set a multiple of 4.")
         found = max(0, self.rows_per_epoch)
         if found < self.rows:
             raise DataError(
@@ -54,18 +56,24 @@ class TokenRows:
         return Batch(inputs, targets_BT=targets_BT, weights_BT=torch.ones(segments_BT.shape))
 
     def starts(self, number: int) -> list[int]:
-        """Where each row of a micro-batch begins in the split's tokens: enough to find its documents again.
+        """Where each row of a micro-batch, or each piece of one, begins in the split's tokens: enough to find its documents again.
 
-        In the first half of the warm-up each row is four pieces, in the second two, and pieces of all rows of that half are mixed: each
-        sees only itself, so that short contexts are learnt first (Li et al. 2022, arXiv:2108.06084), from as many tokens as before.
+        In the first half of the warm-up each row is four pieces, in the second two, and those of all rows that a half has of an epoch are
+        mixed. A piece sees only itself, so that short contexts are learnt first (Li et al. 2022, arXiv:2108.06084).
         """
-        middle = self.warmup // 2
+        middle, samples = self.warmup // 2, range(number * self.rows, (number + 1) * self.rows)
         if number >= self.warmup:
-            return [self._start(number * self.rows + row) for row in range(self.rows)]
+            return [self._start(sample) for sample in samples]
         parts, first, last = (4, 0, middle) if number < middle else (2, middle, self.warmup)
-        order = shuffled((last - first) * self.rows * parts, seeds.derive(self.seed, "pieces", parts=parts))
-        chosen = order[(number - first) * self.rows * parts :][: self.rows * parts]
-        return [self._start(first * self.rows + int(at) // parts) + int(at) % parts * (self.context // parts) for at in chosen]
+        return [start for sample in samples for start in self._pieces(sample, parts, first * self.rows, last * self.rows)]
+
+    def _pieces(self, sample: int, parts: int, first: int, last: int) -> list[int]:
+        """Where the pieces begin that take a row's place, among those of samples ``first`` to ``last`` of the same epoch."""
+        epoch = sample // self.rows_per_epoch
+        first, last = max(first, epoch * self.rows_per_epoch), min(last, (epoch + 1) * self.rows_per_epoch)
+        order = shuffled((last - first) * parts, seeds.derive(self.seed, "pieces", parts=parts, epoch=epoch))
+        chosen = order[(sample - first) * parts :][:parts]
+        return [self._start(first + int(at) // parts) + int(at) % parts * (self.context // parts) for at in chosen]
 
     def _start(self, sample: int) -> int:
         epoch, place = divmod(sample, self.rows_per_epoch)

@@ -1,4 +1,4 @@
-"""What our optimizers have in common: they are torch's, less what would load its compiler, which takes most of a second, in every run."""
+"""What Muon and AdamW have in common: they are torch's, less what would load its compiler before the first step: most of a second."""
 
 from typing import Any
 
@@ -10,6 +10,8 @@ class Eager(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Take one more group; what it does not say is as for all."""
+        taken = {id(parameter) for group in self.param_groups for parameter in group["params"]}
+        assert taken.isdisjoint(map(id, param_group["params"]))
         self.param_groups.append(self.defaults | param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:

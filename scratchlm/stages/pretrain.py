@@ -72,7 +72,10 @@ class Config(Training):
     @model_validator(mode="after")
     def _has_quarters(self) -> "Config":
         if (self.length_warmup or self.budget) and self.model.context % 4:
-            raise ValueError(f"length_warmup cuts rows in four, and a context of {self.model.context} is no multiple of 4; set another")
+            cut = "a length_warmup" if self.length_warmup else "a budget"
+            raise ValueError(
+                f"{cut} cuts rows in four, and a context of {self.model.context} is no multiple of 4; set model.context to one"
+            )
         return self
 
     @model_validator(mode="after")
@@ -85,17 +88,29 @@ class Config(Training):
 def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Train a base model on the shards."""
     shards, tokenizer = home.open("shards"), home.open("tokenizer")
+    if config.budget is not None:
+        config = as_on_the_ladder(config, journal)
 
     def make(out: Draft) -> None:
         if config.budget is None:
             train(config, out, shards, tokenizer, journal)
             return
-        begun, fresh, tuned = time.monotonic(), not (out.path / BUDGET).exists(), config.model_copy(update=budget.TUNED)
-        choice = chosen(tuned, out, shards, tokenizer, journal)
-        train(within(tuned, choice), out, shards, tokenizer, journal)
+        begun, fresh = time.monotonic(), not (out.path / BUDGET).exists()
+        choice = chosen(config, out, shards, tokenizer, journal)
+        train(within(config, choice), out, shards, tokenizer, journal)
         outcome(config, choice, out, journal, seconds=time.monotonic() - begun if fresh else None)
 
     return home.build("base", config, [shards, tokenizer], make)
+
+
+def as_on_the_ladder(config: Config, journal: Journal) -> Config:
+    """The settings with those that the ladder's runs were made with, and a line that names what was set otherwise."""
+    others = [name for name, value in budget.TUNED.items() if getattr(config, name) != value]
+    if others:
+        journal.event(
+            "rates", note=f"a budget takes {', '.join(others)} from the ladder that its prediction comes from, not from the recipe"
+        )
+    return config.model_copy(update=budget.TUNED)
 
 
 def chosen(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, journal: Journal) -> Choice:

@@ -33,7 +33,8 @@ class Law(Settings):
     points: int
     least: tuple[float, float]
     """Fewest weights and bytes of the ladder."""
-    most: tuple[float, float]
+    most: tuple[float, float, float]
+    """Most weights, most bytes, and most of both multiplied: the widest of its models did not see the most bytes."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def predicted(law: Law, *, weights: float, seen: float, hardness: float) -> Pred
     """The loss with its interval."""
     value = loss(law, weights=weights, seen=seen, hardness=hardness)
     beyond = max(
-        *(x / most for x, most in zip((weights, seen), law.most, strict=True)),
+        *(x / most for x, most in zip((weights, seen, weights * seen), law.most, strict=True)),
         *(least / x for x, least in zip((weights, seen), law.least, strict=True)),
     )
     half = law.spread * (1 + max(0.0, math.log2(beyond)) / 4)  # a quarter more for each doubling that nobody has tried

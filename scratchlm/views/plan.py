@@ -36,7 +36,7 @@ def show(home: Home, *, recipe: Settings) -> None:
     console.print(f"[bold]{escape(name)}[/]: {shape_of(model)} [dim]({escape(str(home.path))})[/]\n", soft_wrap=True)
     console.print(drawn(sections(model, pretrain, stages["sft"])))
     if pretrain and pretrain.budget:
-        told = f"Within {pretrain.budget} size, tokens and rows are chosen by timing when pre-training begins; these are those without it."
+        told = f"Within {pretrain.budget} size, tokens, rows and rates are chosen when pre-training begins; these are those without it."
         console.print(f"\n[bold]{escape(told)}[/]")
     if pretrain:
         console.print("\n[dim]vocab is an upper bound: the model gets a row for each piece of the tokenizer, and may turn out smaller.[/]")
