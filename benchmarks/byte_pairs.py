@@ -42,6 +42,7 @@ BEST: dict[str, dict[str, Any]] = {
     "ours": {
         "model": {"kind": "swift", "context": 256, "layers": 3, "width": 192, "heads": 3, "head_dim": 64, "bigrams": 16384},
         "rows": 16,
+        "length_warmup": 0.4,
         "optimizer": {"kind": "muon", "lr": 0.02, "embedding_lr": 0.05, "head_lr": 0.01},
         "schedule": {"kind": "wsd", "decay": 0.6},
     },
