@@ -26,7 +26,7 @@ test: .venv/.dev ## every test but the long ones
 soak: .venv/.dev ## the long tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak
 
-bench: .venv/.dev ## speed, and time to the same loss, beside plain PyTorch and what else is installed; 15 minutes; NANOGPT=FOLDER, a checkout, joins; TEXT=FILE
+bench: .venv/.dev ## speed, and time to the same loss, beside plain PyTorch and others, in 20 minutes; takes NANOGPT=FOLDER and TEXT=FILE
 	GOMP_SPINCOUNT=3000 $(BIN)/python -m benchmarks.throughput $(if $(NANOGPT),--nanogpt $(NANOGPT))
 	GOMP_SPINCOUNT=3000 $(BIN)/python -m benchmarks.time_to_loss $(if $(NANOGPT),--nanogpt $(NANOGPT)) $(if $(TEXT),--text $(TEXT))
 

@@ -77,7 +77,7 @@ OPTIONS: dict[str, Any] = {
     "pairs": Annotated[Path | None, typer.Option("--pairs", metavar="FILE", help="Preference pairs, one JSON object per line.")],
     "budget": Annotated[
         str | None,
-        typer.Option("--budget", metavar="TIME", help="Pre-train for so long, as 90s, 30m or 2h: size and tokens are chosen here."),
+        typer.Option("--budget", metavar="TIME", help="Pre-train for so long, as 90s, 30m or 2h: size, tokens and rates are chosen."),
     ],
     "format": Annotated[str | None, typer.Option("--format", metavar="NAME", help="hf, gguf, or both as hf,gguf.")],
     "model": Annotated[str | None, typer.Option("--model", metavar="NAME", help="base, sft, preferred or reinforced.")],

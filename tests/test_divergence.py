@@ -6,19 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import fresh
 from trainee import WORLD, Spoiled, batch, begun, items, objective, plan, train
 
 from scratchlm.core.artifact import Draft
 from scratchlm.core.errors import CheckFailed
 from scratchlm.core.journal import Journal, written_to
+from scratchlm.core.tensors import Batch, Every
 from scratchlm.model import cost, llama, qwen3
 from scratchlm.model.architectures import build
 from scratchlm.optim import adamw
 from scratchlm.parallel.precision import Precision
 from scratchlm.train import guard as guards
 from scratchlm.train.guard import FEWEST, LEAST, LOST, WINDOW, Guard
-from scratchlm.train.loop import Plan
+from scratchlm.train.loop import Plan, Probe
 from scratchlm.train.meter import Meter, usual_share
 from scratchlm.train.objectives import Better
 from scratchlm.train.session import Session, Training
@@ -91,6 +93,23 @@ def test_a_rate_that_diverges_ends_the_run_with_what_to_set(tmp_path: Path):
         small_run(3.0, tmp_path)
     assert "well below 3, such as 0.75, or a longer schedule.warmup" in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(("from_step", "said_at"), [(20, 23), (89, 90)])  # counted from 0, and from 1
+def test_weights_that_broke_are_said_before_anything_is_asked_of_them(from_step: int, said_at: int, tmp_path: Path):
+    state = begun()
+    asked: list[int] = []
+    probe = Probe("sample", Every(1), lambda state: asked.append(state.step) or {})
+
+    def given(step: int) -> list[Batch]:
+        if step == from_step:
+            with torch.no_grad():
+                next(state.model.parameters()).fill_(math.nan)
+        return [batch(4)]
+
+    with pytest.raises(CheckFailed, match=rf"the loss is nan at step {said_at}, and stays so: .* Set rates of the optimizer well below"):
+        train(state, plan(tmp_path, 90), probe, given=given)
+    assert asked == list(range(1, from_step + 1))
 
 
 def test_a_rate_that_learns_is_left_alone(tmp_path: Path):

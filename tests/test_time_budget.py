@@ -96,7 +96,7 @@ def test_what_does_not_fit_into_memory_is_not_chosen_and_longer_runs_take_larger
     assert chosen(7200.0, 4096).width > 192
     assert chosen(7200.0, 192).width == 192
     assert chosen(7200.0, 4096).rows > chosen(60.0, 4096).rows
-    with pytest.raises(UsageError, match="5 s are too short for 20 steps"):
+    with pytest.raises(UsageError, match="5 s are left after timing, too few for 20 steps"):
         chosen(5.0, 0)
     for late in (0.0, -3.0):
         with pytest.raises(UsageError, match="the time is up before the first step"):

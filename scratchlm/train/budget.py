@@ -121,7 +121,8 @@ def choose(
         place = better
     best = planned(law, shapes[place], text, USED * left() * speeds[place] - idle)
     if best is None:
-        raise UsageError(f"pretrain.budget: {left():.0f} s are too short for {FEWEST_STEPS} steps of any model here. {least}")
+        seconds = max(0.0, left())
+        raise UsageError(f"pretrain.budget: {seconds:.0f} s are left after timing, too few for {FEWEST_STEPS} steps of any model. {least}")
     return best, {WIDTHS[p]: round(found) for p, found in sorted(speeds.items())}
 
 

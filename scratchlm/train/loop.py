@@ -26,6 +26,8 @@ from scratchlm.train.forward import Forward, plainly
 from scratchlm.train.meter import Meter
 from scratchlm.train.state import TrainState
 
+NO_NUMBERS_IN_A_ROW = 3
+"""Losses that are no numbers, on other data each time: a skipped step changes no weight, so no later loss would be one."""
 SKIPS_IN_A_ROW = 16
 """After so many a run is not learning any more, and says so."""
 
@@ -95,7 +97,7 @@ def fit(
             journal.progress("train", state.step, plan.steps, "steps", loss=facts["loss"], tokens_per_s=facts["tokens_per_s"])
             _complain(state, facts, plan, journal)
             for probe in probes:
-                if probe.every.due(state.step, plan.steps):
+                if probe.every.due(state.step, plan.steps) and math.isfinite(facts["loss"]):
                     journal.event(probe.name, step=state.step, tokens=state.tokens, **probe.measure(state))
             if plan.keeper.due(state.step) or wish.stop:
                 world.only_main(lambda: plan.keeper.save(state))
@@ -216,6 +218,11 @@ def _complain(state: TrainState, facts: dict[str, Any], plan: Plan, journal: Jou
         raise CheckFailed(
             f"training: the loss is {facts['loss']} at step {state.step} already, before anything was learned. "
             f"Set dtype to float32 (it is {plan.precision.dtype}), or look at the weights that it starts from."
+        )
+    if not math.isfinite(facts["loss"]) and (state.guard.in_a_row >= NO_NUMBERS_IN_A_ROW or state.step == plan.steps):
+        raise CheckFailed(
+            f"training: the loss is {facts['loss']} at step {state.step}, and stays so: the steps before it broke the weights. "
+            f"Set rates of the optimizer well below those of now (its lr is {peak:g}), or a longer schedule.warmup."
         )
     journal.event("skipped", step=state.step, reason=facts["skipped"], message=f"step {state.step} changed nothing: {facts['skipped']}")
     if state.guard.in_a_row >= SKIPS_IN_A_ROW:

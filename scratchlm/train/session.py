@@ -46,7 +46,7 @@ class Training(Settings):
     """Gradient norm above which gradients are scaled down; None: never."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where training runs; auto takes a GPU where there is one that computes what the processor computes."""
-    dtype: Literal["auto"] | Dtype = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float8"] = "auto"
     """Of matrix products; auto measures once whether bfloat16 is the faster one here. float8 is for large models on recent GPUs."""
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Save after every so many steps; None: only by minutes and on a stop."""
