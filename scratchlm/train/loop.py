@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from scratchlm.core import seeds
-from scratchlm.core.errors import CheckFailed, MemoryShort, Stopped
+from scratchlm.core.errors import CheckFailed, MemoryShort, ScratchError, Stopped
 from scratchlm.core.journal import Journal
 from scratchlm.core.tensors import Attend, Every, Facts, Item, ModelInputs
 from scratchlm.model.attention import packed
@@ -26,8 +26,6 @@ from scratchlm.train.forward import Forward, plainly
 from scratchlm.train.meter import Meter
 from scratchlm.train.state import TrainState
 
-NO_NUMBERS_IN_A_ROW = 3
-"""Losses that are no numbers, on other data each time: a skipped step changes no weight, so no later loss would be one."""
 SKIPS_IN_A_ROW = 16
 """After so many a run is not learning any more, and says so."""
 
@@ -97,8 +95,8 @@ def fit(
             journal.progress("train", state.step, plan.steps, "steps", loss=facts["loss"], tokens_per_s=facts["tokens_per_s"])
             _complain(state, facts, plan, journal)
             for probe in probes:
-                if probe.every.due(state.step, plan.steps) and math.isfinite(facts["loss"]):
-                    journal.event(probe.name, step=state.step, tokens=state.tokens, **probe.measure(state))
+                if probe.every.due(state.step, plan.steps):
+                    journal.event(probe.name, step=state.step, tokens=state.tokens, **_measured(probe, state, facts["loss"]))
             if plan.keeper.due(state.step) or wish.stop:
                 world.only_main(lambda: plan.keeper.save(state))
             if wish.stop:
@@ -200,6 +198,24 @@ def _change(state: TrainState) -> None:
         state.scaler.update()
 
 
+def _measured(probe: Probe, state: TrainState, loss: float) -> dict[str, Any]:
+    """What a probe finds; where it fails on a model whose loss is no number either, the rates are to blame."""
+    try:
+        return probe.measure(state)
+    except ScratchError:
+        if math.isfinite(loss):
+            raise
+        raise _broken(state) from None
+
+
+def _broken(state: TrainState) -> CheckFailed:
+    peak = state.optimizers[0].param_groups[0]["peak_lr"]
+    return CheckFailed(
+        f"training: by step {state.step} the weights are broken, and no loss is a number: the steps before were too large. "
+        f"Set rates of the optimizer well below those of now (its lr is {peak:g}), or a longer schedule.warmup."
+    )
+
+
 def _pace(tokens: int, seconds: float, given: Sequence[ModelInputs], meter: Meter | None) -> dict[str, float]:
     share = {} if meter is None else {"mfu": round(meter.share((inputs.tokens_BT.shape for inputs in given), seconds), 4)}
     return {"seconds": round(seconds, 4), "tokens_per_s": round(tokens / seconds, 1)} | share
@@ -219,11 +235,8 @@ def _complain(state: TrainState, facts: dict[str, Any], plan: Plan, journal: Jou
             f"training: the loss is {facts['loss']} at step {state.step} already, before anything was learned. "
             f"Set dtype to float32 (it is {plan.precision.dtype}), or look at the weights that it starts from."
         )
-    if not math.isfinite(facts["loss"]) and (state.guard.in_a_row >= NO_NUMBERS_IN_A_ROW or state.step == plan.steps):
-        raise CheckFailed(
-            f"training: the loss is {facts['loss']} at step {state.step}, and stays so: the steps before it broke the weights. "
-            f"Set rates of the optimizer well below those of now (its lr is {peak:g}), or a longer schedule.warmup."
-        )
+    if not math.isfinite(facts["loss"]) and not all(bool(p.isfinite().all()) for p in state.model.parameters()):
+        raise _broken(state)
     journal.event("skipped", step=state.step, reason=facts["skipped"], message=f"step {state.step} changed nothing: {facts['skipped']}")
     if state.guard.in_a_row >= SKIPS_IN_A_ROW:
         raise CheckFailed(
