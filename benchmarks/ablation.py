@@ -29,7 +29,7 @@ from benchmarks import machine
 from benchmarks.evidence import T95
 from scratchlm.batches.rows import TokenRows
 from scratchlm.batches.shards import open_split
-from scratchlm.core.tensors import Attend, Regularised
+from scratchlm.core.tensors import Attend
 from scratchlm.evals import bits
 from scratchlm.model import architectures, decoder, moe, swift
 from scratchlm.model.attention import packed
@@ -37,7 +37,8 @@ from scratchlm.model.minillm import sinusoids
 from scratchlm.model.rotary import Rotation, rotation
 from scratchlm.parallel.precision import Precision
 from scratchlm.tokenizer import store as tokenizers
-from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.forward import plainly
+from scratchlm.train.objectives import NextToken
 
 CONTEXT, LAYERS, WIDTH, HEADS, HEAD_DIM = 256, 3, 128, 4, 32
 ROWS = 8
@@ -146,7 +147,7 @@ def built(what: Any, vocab: int, seed: int) -> Any:
 
 def trained(model: Any, rows: TokenRows, steps: int) -> None:
     """Plain training: the gradient of the mean loss of each step, clipped; a cosine behind a short warm-up."""
-    objective = NextToken(model.logits, head_parameters(model))
+    objective = NextToken(model)
     matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
     groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
@@ -156,8 +157,7 @@ def trained(model: Any, rows: TokenRows, steps: int) -> None:
         batch = rows.batch(step)
         inputs = batch.inputs
         given = (inputs.tokens_BT, inputs.positions_BT, packed(inputs.segments_BT))
-        is_regularised = isinstance(model, Regularised)
-        x_BTD, zero = model.regularised(*given) if is_regularised else (model.features(*given), 0.0)
+        x_BTD, zero = (model.features(*given), 0.0) if isinstance(model, Decoder) else plainly(model, *given)
         loss, _ = objective.loss(x_BTD, batch)
         (loss / batch.weight + zero).backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)

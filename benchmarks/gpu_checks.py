@@ -19,11 +19,12 @@ from scratchlm.model import architectures, gpt2, llama, minillm, moe, olmo2, qwe
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model
 from scratchlm.optim import muon
 from scratchlm.parallel.precision import Dtype, Precision
-from scratchlm.parallel.world import World
+from scratchlm.parallel.world import World, steady
 from scratchlm.train.checkpoint import Keeper
+from scratchlm.train.crew import formed
 from scratchlm.train.forward import Compiled, plainly
 from scratchlm.train.loop import Plan, backward, fit
-from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.objectives import NextToken
 from scratchlm.train.state import TrainState
 
 V, T, D, ROWS = 97, 64, 64, 3
@@ -66,7 +67,7 @@ class Check:
 
 def checks(device: str, backend: str = "inductor") -> Iterator[Check]:
     """Every comparison, one after another."""
-    World.start(device=device)
+    steady(device=device)
     for name in ARCHITECTURES:
         cpu, there, half = gradients(name, "cpu", "float32"), gradients(name, device, "float32"), gradients(name, device, "bfloat16")
         yield Check(f"{name}, loss in float32 against the CPU", loss_apart(there, cpu), SAME_MATHS)
@@ -89,7 +90,7 @@ def batch(step: int) -> Batch:
 
 
 def objective(model: Model) -> NextToken:
-    return NextToken(model.logits, head_parameters(model))
+    return NextToken(model)
 
 
 def gradients(name: str, device: str, dtype: Dtype, backend: str | None = None) -> dict[str, Tensor]:
@@ -131,9 +132,9 @@ def begun(name: str, device: str) -> TrainState:
 
 def train(state: TrainState, device: str, steps: int, keeper: Keeper) -> None:
     """Go on to a step, in bfloat16."""
-    world = World.start(device=device)
+    state.crew = formed(state.model, World.start(device=device))
     plan = Plan(steps, lambda step: 1 - step / (2 * STEPS), Precision("bfloat16", device), keeper)
-    fit(state, lambda step: [batch(step)], objective(state.model), plan, (), world, Journal())
+    fit(state, lambda step: [batch(step)], objective(state.model), plan, (), Journal())
 
 
 def trained(name: str, device: str) -> TrainState:
@@ -164,4 +165,4 @@ def differing(one: TrainState, other: TrainState) -> int:
 
 def tensors(state: TrainState) -> dict[str, Tensor]:
     """All that training changes, by name."""
-    return state.model.state_dict() | {f"optimizer.{name}": value for name, value in state.optimizer_tensors()}
+    return state.model.state_dict() | {f"optimizer.{part.name}.{name}": value for part, name, value in state.optimizer_tensors()}

@@ -27,7 +27,7 @@ from scratchlm.parallel.precision import Dtype
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.forward import Compiled
 from scratchlm.train.loop import Plan, update
-from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.objectives import NextToken
 from scratchlm.train.session import Session, Training
 from scratchlm.train.state import TrainState
 
@@ -92,16 +92,16 @@ def ours(load: Load, given: Given, *, compiled: bool = False) -> Step:
     if compiled:
         precision, attend = replace(precision, kernels=False), packed
         forward = Compiled.begin("default", rows=session.rows_at_once, length=load.config.context, backend=load.backend)
-    state = TrainState.begin(model, adamw.Config(), seed=0)
+    state = TrainState.begin(model, adamw.Config(), seed=0, crew=session.crew)
     state.rows_at_once = session.rows_at_once
     plan = Plan(1, lambda _: 1.0, precision, Keeper(given.scratch), attend=attend, forward=forward)
     inputs_BT, targets_BT = load.data()
     positions_BT = torch.arange(load.config.context, device=load.device).expand_as(inputs_BT)
     batch = Batch(ModelInputs(inputs_BT, positions_BT, torch.zeros_like(inputs_BT)), targets_BT, torch.ones(inputs_BT.shape))
-    objective = NextToken(model.logits, head_parameters(model))
+    objective = NextToken(model)
 
     def step() -> None:
-        update(state, [batch.to(torch.device(load.device))], objective, plan, session.world)
+        update(state, [batch.to(torch.device(load.device))], objective, plan)
 
     return step
 

@@ -25,7 +25,7 @@ from scratchlm.recipes.laptop import laptop
 from scratchlm.stages.pretrain import sized
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.train.loop import Probe
-from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.objectives import NextToken
 from scratchlm.train.session import Session
 from scratchlm.train.state import TrainState
 
@@ -74,7 +74,7 @@ def run(home: Home, trial: str, tokens: int, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         session = Session.open(Draft(Path(folder)), config, Journal(), model)
         steps, items = course(trial, open_split(shards.path, "train"), tokens, seed)
-        objective = NextToken(model.logits, head_parameters(model))
+        objective = NextToken(model)
         state = session.train(model, items, objective, steps=steps, probes=(Probe("average", Every(1), follow),))
 
     def measured() -> float:

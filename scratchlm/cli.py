@@ -3,7 +3,6 @@
 Parsing comes first and imports nothing heavy, so that ``--help`` answers at once; only then is the verb's own module loaded.
 """
 
-import errno
 import gc
 import importlib
 import inspect
@@ -18,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import scratchlm
-from scratchlm.core.errors import ScratchError, UsageError
+from scratchlm.core.errors import ScratchError, UsageError, refusal
 from scratchlm.stages import STAGES
-from scratchlm.verbs import ADOPT, ASKED, DEFAULTS, FIELDS, OPTIONS, START, VERBS, VIEWS, options_of
+from scratchlm.verbs import ADOPT, ASKED, DEFAULTS, FIELDS, OF_RECIPES, OPTIONS, START, VERBS, VIEWS, options_of
 
 if TYPE_CHECKING:
     from scratchlm.core.artifact import Home
+    from scratchlm.core.company import Company
     from scratchlm.core.config import Settings
     from scratchlm.core.journal import Journal
 
@@ -47,11 +47,17 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains while it ends
         sys.exit(1)
     except OSError as error:
-        code, line = 1, _sentence(error)
+        code, line = 1, refusal(error)
     finally:
         gc.enable()
-    typer.echo(f"scratchlm: {line}", err=True)
+    typer.echo(f"scratchlm{_rank()}: {line}", err=True)
     sys.exit(code)
+
+
+def _rank() -> str:
+    """Which of several processes speaks; nothing for the one that leads."""
+    rank = os.environ.get("RANK", "0")
+    return "" if rank == "0" else f" (process {rank})"
 
 
 def answer(arguments: list[str]) -> int:
@@ -132,19 +138,24 @@ def build(verb: str, values: Values) -> int:
         kernels.begin()  # the compiler works while Python imports
     from scratchlm.core import machine
     from scratchlm.core.artifact import Home
+    from scratchlm.core.config import to_plain
     from scratchlm.core.journal import Journal, written_to
     from scratchlm.recipes import store
     from scratchlm.report import console
 
     asked, path = _asked(values)
     given = _sources(values["from"] or [])
+    company = _company()
+    if not company.is_main:
+        return _follow(verb, asked, Home(path, given, company))
     if new := not path.exists():
         _stages(verb, store.resolved(asked))  # a mistake must not leave an empty home behind
-    home = Home(path, given)
+    home = Home(path, given, company)
     with home.lock(), store.change(path, new=new) as change, console.view(as_json=values["json"]) as shown:
         kept = store.kept(path, asked, again=values["again"], whole=verb == "run")
         recipe = store.settle(path, asked, again=values["again"], whole=verb == "run")
         _imported()
+        company.told(to_plain(recipe))
         journal = Journal(written_to(path / store.JOURNAL), shown)
         journal.event("command", argv=["scratchlm", *sys.argv[1:]], versions=machine.versions(), machine=machine.described())
         if kept:
@@ -155,6 +166,31 @@ def build(verb: str, values: Values) -> int:
             elif _stage(name, recipe, home, journal, again=values["again"]):
                 change.stands = True
     console.show_end(path, store.next_commands(home, asked.recipe, _stages("run", recipe)), verb=verb, as_json=values["json"])
+    return 0
+
+
+def _company() -> "Company":
+    """The processes that torchrun started with this one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        from scratchlm.core.company import Alone
+
+        return Alone()
+    from scratchlm.parallel.company import Together
+
+    return Together.met()
+
+
+def _follow(verb: str, asked: Any, home: "Home") -> int:
+    """The same stages by the recipe that the leading process settled on: training together with it, waiting for all else."""
+    from scratchlm.core.config import from_plain
+    from scratchlm.core.journal import Journal
+    from scratchlm.recipes import store
+
+    recipe = from_plain(type(store.load(asked.recipe)), home.company.told({}), "recipe")
+    _imported()
+    for name in _stages(verb, recipe):
+        if STAGES[name] not in home.sources:
+            importlib.import_module(f"scratchlm.stages.{name}").run(_config(recipe, name), home, Journal())
     return 0
 
 
@@ -188,7 +224,11 @@ def view(verb: str, values: Values, own: tuple[str, ...]) -> int:
 
     asked, path = _asked(values)
     home = Home(path, _sources(values["from"] or []))
-    given = {"recipe": store.followed(path, asked)} if verb == "plan" else {name: values[name] for name in own}
+    given: Values = {name: values[name] for name in own}
+    if verb in OF_RECIPES:
+        changed = {"recipe": store.followed(path, asked), "asked": asked}
+        given = {name: value for name, value in given.items() if name not in ("set", *FIELDS)}
+        given |= {name: changed[name] for name in ("recipe", *OF_RECIPES[verb])}
     module = importlib.import_module(f"scratchlm.views.{verb}")
     _imported()
     module.show(home, **given)
@@ -258,13 +298,3 @@ def _list_recipes(verb: str) -> int:
 
 def _as_interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
-
-
-def _sentence(error: OSError) -> str:
-    """What an operating system's refusal means for the user; errors that are none of these keep their traceback."""
-    place = error.filename or "writing"
-    if error.errno == errno.ENOSPC:
-        return f"{place}: the disk is full. Free some space and run the same command again; what is finished is kept."
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{place}: {error.strerror}. Allow it there, or choose another folder with --home."
-    raise error

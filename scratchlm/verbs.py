@@ -38,11 +38,17 @@ VERBS = {
     "report": Verb("Write one HTML page about the run."),
     ADOPT: Verb("Make a home from a model that somebody else trained."),
     "plan": Verb("Tell what a recipe's model costs before anything is built: parameters, arithmetic, memory.", ("set", "budget")),
+    "launch": Verb(
+        "Print how to train a recipe by many processes, or write a job file for Slurm or Kubernetes; nothing is started.",
+        ("set", "again", "verb", "nodes", "processes", "slurm", "kubernetes", "partition", "account", "image", "volume", "hours"),
+    ),
     "chat": Verb("Talk to the newest model of the run.", ("model", "prompt", "complete")),
     "serve": Verb("Answer over HTTP, as the OpenAI interface does, with a chat page.", ("model", "host", "port", "api_key")),
 }
-VIEWS = ("plan", "chat", "serve")
+VIEWS = ("plan", "launch", "chat", "serve")
 """Verbs that make no artifact: ``scratchlm.views.NAME.show(home, **own options)``."""
+OF_RECIPES = {"plan": (), "launch": ("asked",)}
+"""Views of a recipe: they are given the ``recipe`` in place of the options that change it, and what else is named here."""
 FIELDS = {
     "engine": "corpus.engine.kind",
     "chats": "sft.chats",
@@ -63,7 +69,7 @@ OPTIONS: dict[str, Any] = {
     "set": Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change a field of the recipe; may be repeated.")],
     "home": Annotated[Path | None, typer.Option("--home", metavar="DIR", help="Where the run lives; runs/RECIPE unless given.")],
     "from": Annotated[list[str] | None, typer.Option("--from", metavar="NAME=DIR", help="Take an artifact from another place.")],
-    "again": Annotated[bool, typer.Option("--again", help="Accept a changed recipe and build anew.")],
+    "again": Annotated[bool, typer.Option("--again", help="Accept a changed recipe and build anew; write over a job file.")],
     "seed": Annotated[int | None, typer.Option("--seed", metavar="N", help="The seed of everything random.")],
     "json": Annotated[bool, typer.Option("--json", help="Print events as lines of JSON.")],
     "data": Annotated[str | None, typer.Option("--data", metavar="FOLDER", help="Learn from this folder of text, or s3://bucket/folder.")],
@@ -83,11 +89,35 @@ OPTIONS: dict[str, Any] = {
     "model": Annotated[str | None, typer.Option("--model", metavar="NAME", help="base, sft, preferred or reinforced.")],
     "prompt": Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="Ask once, print the answer and end.")],
     "complete": Annotated[bool, typer.Option("--complete", help="Continue the text instead of answering it.")],
+    "verb": Annotated[str, typer.Option("--verb", metavar="VERB", help="What is to train: pretrain, sft, prefer, reinforce or run.")],
+    "nodes": Annotated[int, typer.Option("--nodes", metavar="N", help="Machines.")],
+    "processes": Annotated[int, typer.Option("--processes", metavar="N", help="Processes on each, one for each GPU.")],
+    "slurm": Annotated[Path | None, typer.Option("--slurm", metavar="FILE", help="Write a job file for Slurm's sbatch.")],
+    "kubernetes": Annotated[Path | None, typer.Option("--kubernetes", metavar="FILE", help="Write a Service and a Job for kubectl.")],
+    "partition": Annotated[str | None, typer.Option("--partition", metavar="NAME", help="Slurm's partition.")],
+    "account": Annotated[str | None, typer.Option("--account", metavar="NAME", help="Slurm's account.")],
+    "image": Annotated[str | None, typer.Option("--image", metavar="NAME", help="Image of the pods; scratchlm:VERSION unless given.")],
+    "volume": Annotated[
+        str | None, typer.Option("--volume", metavar="NAME", help="Claim of the volume that pods share; scratchlm unless given.")
+    ],
+    "hours": Annotated[
+        float | None, typer.Option("--hours", metavar="N", help="Time limit of a job; 24 for Slurm, none for Kubernetes unless given.")
+    ],
     "host": Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")],
     "port": Annotated[int, typer.Option("--port", metavar="N", help="Port to listen on.")],
     "api_key": Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="Ask callers for this key.")],
 }
-DEFAULTS = {"directory": inspect.Parameter.empty, "again": False, "json": False, "complete": False, "host": "127.0.0.1", "port": 8000}
+DEFAULTS = {
+    "directory": inspect.Parameter.empty,
+    "again": False,
+    "json": False,
+    "complete": False,
+    "verb": "pretrain",
+    "nodes": 1,
+    "processes": 8,
+    "host": "127.0.0.1",
+    "port": 8000,
+}
 
 
 def options_of(verb: str) -> list[str]:

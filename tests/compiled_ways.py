@@ -13,7 +13,7 @@ import pytest
 import torch
 from test_ways import BOUND, PACKED, assert_alike, computed, shaped
 from tiny import SHAPES, VOCAB, tiny
-from trainee import WORLD, batch, begun, differences, objective, plan, snapshot
+from trainee import batch, begun, differences, objective, plan, snapshot
 
 from scratchlm.core.artifact import Draft
 from scratchlm.core.errors import CheckFailed
@@ -89,7 +89,7 @@ def test_a_step_is_the_same_when_it_is_compiled(tmp_path: Path):
         how = plan(tmp_path, 1)
         if rows:
             how = replace(how, forward=Compiled.begin("default", rows=rows, length=11, backend="eager"))
-        loss, _ = accumulated(state, [batch(5)], objective(state), how, WORLD, scale=0.1)
+        loss, _ = accumulated(state, [batch(5)], objective(state), how, scale=0.1)
         found.append((loss, {name: p.grad for name, p in state.model.named_parameters() if p.grad is not None}))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
     assert_alike(found[0][1], found[1][1])
@@ -158,7 +158,7 @@ def test_a_compiled_run_goes_on_as_it_would_have(tmp_path: Path):
             state = begun(dropout=0.0)
             how = replace(plan(path, stop), forward=Compiled.begin("default", rows=3, length=11, backend="eager"))
             how.keeper.restore(state, Journal())
-            fit(state, lambda step: [batch(3, seed=step)], objective(state), how, (), WORLD, Journal())
+            fit(state, lambda step: [batch(3, seed=step)], objective(state), how, (), Journal())
             how.keeper.save(state)
         return state
 

@@ -14,17 +14,17 @@ from tiny import SHAPES, build, features, random_tokens, tiny
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.testing import assert_close
-from trainee import WORLD, batch, objective, plan
+from trainee import batch, objective, plan
 from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
 
 from scratchlm.core.tensors import Batch, ModelInputs, Regularised, positions_of
 from scratchlm.model import attention, moe
 from scratchlm.model.architectures import ARCHITECTURES, shape_only
-from scratchlm.model.balance import Route, balanced
+from scratchlm.model.balance import Balance, Route, also_asked
 from scratchlm.optim import adamw
 from scratchlm.parallel.precision import Precision
 from scratchlm.train.loop import backward, update
-from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.objectives import NextToken
 from scratchlm.train.state import TrainState
 
 assert_near = partial(assert_close, atol=1e-6, rtol=1e-5)
@@ -43,6 +43,14 @@ def routed(layers: int, *, experts: int = 5, per_token: int = 3) -> tuple[list[T
     probabilities = [scores_NE.softmax(-1) for scores_NE in scores]
     routes = [(probabilities_NE, probabilities_NE.topk(per_token).indices) for probabilities_NE in probabilities]
     return scores, routes, torch.randn(2, 7, 4, generator=generator).requires_grad_()
+
+
+def balanced(x_BTD: Tensor, positions_BT: Tensor, routes: list[Route]) -> tuple[Tensor, Tensor]:
+    """As the model does it: counts go from layer to layer, and the last one's output through ``Balance``."""
+    asked_BTE = torch.zeros(*positions_BT.shape, routes[0][0].shape[1])
+    for route in routes:
+        asked_BTE = also_asked(asked_BTE, route)
+    return Balance(len(routes))(x_BTD, positions_BT, asked_BTE)
 
 
 def written_out(routes: list[Route], counted_N: Tensor) -> Tensor:
@@ -248,9 +256,9 @@ def test_a_favourite_loses_its_privilege_only_when_balance_is_asked_for(balance:
     segments_BT = torch.zeros_like(tokens_BT)
     inputs = ModelInputs(tokens_BT, positions_of(segments_BT), segments_BT)
     item = Batch(inputs, tokens_BT.roll(-1, dims=1), torch.ones(tokens_BT.shape))
-    asked = NextToken(model.logits, head_parameters(model))
+    asked = NextToken(model)
     for _ in range(40):
-        update(state, [item], asked, plan(tmp_path, 40), WORLD)
+        update(state, [item], asked, plan(tmp_path, 40))
     after_E = shares(model, tokens_BT)
     assert before_E.max() > 0.5
     assert (after_E.max() < 0.35) == (balance > 0), (before_E, after_E)

@@ -89,9 +89,9 @@ def test_gpus_come_before_the_processor(monkeypatch: pytest.MonkeyPatch):
 
 def test_apples_gpus_promise_no_determinism():
     try:
-        world.World.start(device="mps")
+        world.steady(device="mps")
         assert not torch.are_deterministic_algorithms_enabled()
-        world.World.start(device="cpu")
+        world.steady(device="cpu")
         assert torch.are_deterministic_algorithms_enabled()
     finally:
         torch.use_deterministic_algorithms(False)

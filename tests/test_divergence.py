@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tiny import fresh
-from trainee import WORLD, Spoiled, batch, begun, items, objective, plan, train
+from trainee import Spoiled, batch, begun, items, objective, plan, train
 
 from scratchlm.core.artifact import Draft
 from scratchlm.core.errors import CheckFailed, DataError, ScratchError
@@ -19,6 +19,7 @@ from scratchlm.model.architectures import build
 from scratchlm.optim import adamw
 from scratchlm.parallel.precision import Precision
 from scratchlm.train import guard as guards
+from scratchlm.train.crew import alone
 from scratchlm.train.guard import FEWEST, LEAST, LOST, WINDOW, Guard
 from scratchlm.train.loop import Plan, Probe
 from scratchlm.train.meter import Meter, usual_share
@@ -88,10 +89,10 @@ def small_run(lr: float, path: Path, *, steps: int = 90, falls: bool = True) -> 
 @pytest.mark.usefixtures("patient")
 def test_a_rate_that_diverges_ends_the_run_with_what_to_set(tmp_path: Path):
     with pytest.raises(
-        CheckFailed, match=r"it diverges. By step \d+ the loss was .* and is .* at a learning rate of 3\. Set an optimizer\.lr"
+        CheckFailed, match=r"it diverges. By step \d+ the loss was .* and is .* at a learning rate of 10\. Set an optimizer\.lr"
     ) as told:
-        small_run(3.0, tmp_path)
-    assert "well below 3, such as 0.75, or a longer schedule.warmup" in str(told.value)
+        small_run(10.0, tmp_path)
+    assert "well below 10, such as 2.5, or a longer schedule.warmup" in str(told.value)
     assert "\n" not in str(told.value)
 
 
@@ -130,7 +131,7 @@ def test_a_rate_that_learns_is_left_alone(tmp_path: Path):
 
 @pytest.mark.usefixtures("patient")
 def test_only_a_likelihood_must_fall(tmp_path: Path):
-    assert small_run(3.0, tmp_path, falls=False).step == 90
+    assert small_run(10.0, tmp_path, falls=False).step == 90
 
 
 @pytest.mark.parametrize("factor", [math.nan, math.inf])
@@ -177,7 +178,7 @@ def test_a_stage_holds_likelihoods_to_it_and_leaves_the_share(tmp_path: Path, mo
     out = Draft(tmp_path / "base")
     model = fresh("qwen3")
     meter = Meter(model.config, 100.0)
-    work = Session(out, Training(), WORLD, Precision("float32"), Plan.attend, 4, Journal(), Plan.forward, meter)
+    work = Session(out, Training(), alone(model), Precision("float32"), Plan.attend, 4, Journal(), Plan.forward, meter)
     work.train(model, items, objective(TrainState(model, [], seed=0)), steps=3)
     work.train(model, items, Better(model.logits, beta=0.1, anchor=0.0), steps=3)
     assert [(plan.falls, plan.meter) for plan in plans] == [(True, meter), (False, meter)]

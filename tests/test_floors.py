@@ -14,7 +14,7 @@ FLOORS = [
     ["corpus", "tokenizer", "model", "losses", "optim", "parallel", "export", "report", "trace"],
     ["batches"],
     ["train", "generate"],
-    ["evals", "serve"],
+    ["evals", "serve", "plans"],
     ["stages", "views"],
     ["recipes", "verbs"],
     ["cli"],

@@ -37,7 +37,6 @@ from scratchlm.model.architectures import AnyConfig
 from scratchlm.model.attention import packed
 from scratchlm.optim.schedule import factor
 from scratchlm.parallel.precision import Precision
-from scratchlm.parallel.world import World
 from scratchlm.recipes import RECIPES, store
 from scratchlm.recipes.recipe import Recipe
 from scratchlm.serve.choose import EXAMPLES
@@ -188,7 +187,7 @@ def reinforce_given(config: reinforce.Config, start: Path, scratch: Path, journa
     answers = Rollouts(batch, before_BT, before_BT, group_advantages(rewards_B[None]).T, rewards_B, batch.weight / ROWS)
     state = TrainState.begin(model, config.optimizer, seed=0)
     plan = Plan(STEPS, lambda step: factor(config.schedule, step, STEPS), Precision("float32"), Keeper(scratch / "kept"), config.clip)
-    fit(state, lambda _: [answers], Rewarded(model.logits, config.kl), plan, (), World.start(1), journal)
+    fit(state, lambda _: [answers], Rewarded(model.logits, config.kl), plan, (), journal)
 
 
 @pytest.fixture(scope="module")

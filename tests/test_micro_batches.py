@@ -10,7 +10,7 @@ import torch
 from tiny import features, fresh, random_tokens, tiny
 from torch import Tensor
 from torch.testing import assert_close
-from trainee import OPTIMIZER_CONFIGS, WORLD, batch, begun, differences, objective, plan, snapshot
+from trainee import OPTIMIZER_CONFIGS, batch, begun, differences, objective, plan, snapshot
 
 from scratchlm.batches.chat import PreferenceBatch
 from scratchlm.core.errors import CheckFailed
@@ -60,7 +60,7 @@ def summed(name: str, rows: int, path: Path) -> tuple[float, dict[str, float], d
     model = tiny("qwen3")
     asked, item = OBJECTIVES[name](model)
     state = TrainState(model, [], seed=0, rows_at_once=rows)
-    loss, facts = accumulated(state, [item], asked, plan(path, 1), WORLD, scale=1 / item.weight)
+    loss, facts = accumulated(state, [item], asked, plan(path, 1), scale=1 / item.weight)
     return loss, dict(facts), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -111,7 +111,7 @@ def trained(most: int, path: Path, *, rows: int = 1 << 30) -> tuple[TrainState, 
     state = begun(dropout=0.0)
     state.rows_at_once = rows
     asked, events = Cramped(state, most, []), list[Event]()
-    fit(state, lambda step: [batch(6, seed=step)], asked, plan(path, 2), (), WORLD, Journal(events.append))
+    fit(state, lambda step: [batch(6, seed=step)], asked, plan(path, 2), (), Journal(events.append))
     return state, asked, events
 
 
@@ -133,7 +133,7 @@ def test_another_error_stays_what_it_is(tmp_path: Path):
     wrong = batch(2)
     wrong.targets_BT.fill_(10_000)
     with pytest.raises((IndexError, RuntimeError), match=r"bounds|range"):
-        fit(state, lambda step: [wrong], objective(state), plan(tmp_path, 1), (), WORLD, Journal())
+        fit(state, lambda step: [wrong], objective(state), plan(tmp_path, 1), (), Journal())
 
 
 def test_as_many_rows_are_tried_as_memory_holds(monkeypatch: pytest.MonkeyPatch):

@@ -22,6 +22,7 @@ from scratchlm.model import attention, gpt2, llama, minillm, moe, olmo2, qwen3, 
 from scratchlm.model.architectures import ARCHITECTURES, build, parameters_of, shape_only
 from scratchlm.model.rotary import rotation
 from scratchlm.parallel.precision import Dtype, Precision
+from scratchlm.parallel.tensor import CUTS, speaks_of
 
 assert_near = partial(assert_close, atol=1e-5, rtol=1e-5)
 """Sums of some dozen float32 products in another order."""
@@ -172,11 +173,11 @@ def test_a_damaged_model_is_named(file: str, damage, tmp_path: Path):
 @every_architecture
 def test_the_division_of_labour_speaks_of_parameters_that_exist(name: str):
     row, model = ARCHITECTURES[name], fresh(name)
-    modules = {path.removesuffix(".weight"): parameter for path, parameter in model.named_parameters() if path.endswith(".weight")}
-    idle = [pattern for pattern in row.SHARDING if not any(fnmatch(module, pattern) for module in modules)]
-    assert idle == []
-    assert set(row.SHARDING.values()) <= {"columns", "rows", "vocabulary", "whole"}
-    cuts = {m: [p for p in row.SHARDING if fnmatch(m, p)] for m, w in modules.items() if w.ndim == 2 and m.startswith("layers.")}
+    paths = [path for path, _ in model.named_modules()]
+    assert [pattern for pattern in row.SHARDING if not any(speaks_of(pattern, path) for path in paths)] == []
+    assert set(row.SHARDING.values()) <= set(CUTS)
+    matrices = [path.removesuffix(".weight") for path, weight in model.named_parameters() if weight.ndim == 2 and "layers." in path]
+    cuts = {path: [pattern for pattern in row.SHARDING if speaks_of(pattern, path)] for path in matrices if not path.endswith("router")}
     assert all(len(patterns) == 1 for patterns in cuts.values()), cuts
 
 

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from parted import files_of_at_most
 from tiny import features, random_tokens
 from trainee import Spoiled, begun, differences, items, objective, plan, snapshot, train
 
-from scratchlm.core.artifact import Draft, files_under
+from scratchlm.core.artifact import Draft, files_under, write_atomically
+from scratchlm.core.errors import ArtifactError
 from scratchlm.core.journal import Event, Journal
 from scratchlm.core.tensors import Every
 from scratchlm.generate.speaker import Speaker
@@ -20,7 +23,7 @@ from scratchlm.model.architectures import ARCHITECTURES
 from scratchlm.optim import OPTIMIZERS, muon
 from scratchlm.parallel.precision import Dtype, Precision, Speeds
 from scratchlm.tokenizer import store as tokenizers
-from scratchlm.train import session
+from scratchlm.train import checkpoint, pieces, session
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.loop import Probe
 from scratchlm.train.session import Session, Training, steps_for
@@ -108,7 +111,8 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
-FILES = ("weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json")
+PART = "part-00000-of-00001.safetensors"
+FILES = (PART, "state.json", "manifest.json")
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -127,7 +131,7 @@ def test_a_run_that_lost_its_newest_checkpoint_still_ends_the_same(tmp_path: Pat
     whole, resumed = begun(), begun(weights=7)
     train(whole, plan(tmp_path / "whole", 6))
     saved(tmp_path, 2, 4)
-    flip(tmp_path / "step-00000004" / "weights.safetensors")
+    flip(tmp_path / "step-00000004" / PART)
     restored(tmp_path, resumed)
     train(resumed, plan(tmp_path, 6))
     assert differences(snapshot(whole), snapshot(resumed)) == []
@@ -137,7 +141,7 @@ def test_without_a_good_checkpoint_nothing_is_resumed(tmp_path: Path):
     state = begun()
     assert not Keeper(tmp_path / "nowhere").restore(state, Journal())
     saved(tmp_path, 1)
-    flip(tmp_path / "step-00000001" / "optimizer.safetensors")
+    flip(tmp_path / "step-00000001" / PART)
     before = snapshot(state)
     assert not Keeper(tmp_path).restore(state, Journal())
     assert differences(before, snapshot(state)) == []
@@ -160,6 +164,84 @@ def test_what_a_kill_left_half_written_is_not_a_checkpoint(tmp_path: Path):
     made = Keeper(tmp_path).save(state)
     assert not partial.exists()
     assert sorted(path.name for path in made.iterdir()) == sorted(FILES)
+
+
+def test_a_manifest_that_was_changed_into_another_good_one_is_not_believed(tmp_path: Path):
+    saved(tmp_path, 2, 4)
+    manifest = tmp_path / "step-00000004" / "manifest.json"
+    said = json.loads(manifest.read_text())
+    del said["files"][PART]
+    manifest.write_text(json.dumps(said))
+    assert [event["event"] for event in restored(tmp_path, begun())] == ["damaged", "resumed"]
+
+
+class PowerCut(Exception):
+    """Ends a run without a checkpoint."""
+
+
+@pytest.mark.parametrize("done", range(6))
+def test_wherever_a_save_is_cut_off_the_checkpoint_before_it_is_taken(done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    state = saved(tmp_path, 2)
+    train(state, plan(tmp_path, 3))
+    left = iter(range(done))
+
+    def until_the_cut(act: Callable[..., Any]) -> Callable[..., Any]:
+        def cut_off(*given: Any) -> Any:
+            if next(left, None) is None:
+                raise PowerCut
+            return act(*given)
+
+        return cut_off
+
+    monkeypatch.setattr(pieces, "save_file", until_the_cut(pieces.save_file))  # 1st
+    monkeypatch.setattr(checkpoint, "write_atomically", until_the_cut(checkpoint.write_atomically))  # 2nd and 5th: state, manifest
+    monkeypatch.setattr(checkpoint, "sha256_of", until_the_cut(checkpoint.sha256_of))  # 3rd and 4th
+    monkeypatch.setattr(Path, "rename", until_the_cut(Path.rename))  # 6th
+    with pytest.raises(PowerCut):
+        Keeper(tmp_path).save(state)
+    monkeypatch.undo()
+    assert [(event["event"], event["step"]) for event in restored(tmp_path, begun(weights=7))] == [("resumed", 2)]
+
+
+def test_a_full_disk_is_said_in_a_line_and_leaves_nothing_that_looks_whole(tmp_path: Path):
+    pytest.importorskip("resource", reason="no limit on the size of files here")
+    state = saved(tmp_path, 2)
+    train(state, plan(tmp_path, 3))
+    said = r"step-00000003\.partial: process 0 cannot work here \(.*too large.*\)\. Make room"
+    with files_of_at_most(1000), pytest.raises(ArtifactError, match=said):
+        Keeper(tmp_path).save(state)
+    assert [event["step"] for event in restored(tmp_path, begun())] == [2]
+
+
+def test_what_an_earlier_version_wrote_is_refused_and_not_begun_anew(tmp_path: Path):
+    old = tmp_path / "step-00000002"
+    for name in ("weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"):
+        write_atomically(old / name, b"{}")
+    with pytest.raises(ArtifactError, match=r"step-00000002: a checkpoint of an earlier version, .* --again\.$"):
+        restored(tmp_path, begun())
+
+
+def test_what_a_later_version_wrote_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as later:
+        later.setattr(checkpoint, "FORMAT", 3)
+        saved(tmp_path, 2)
+    with pytest.raises(ArtifactError, match=r"step-00000002: a checkpoint of format 3, and this version reads 2\. .* --again\.$"):
+        restored(tmp_path, begun())
+
+
+def test_a_checkpoint_of_another_model_is_refused_by_the_name_of_what_differs(tmp_path: Path):
+    saved(tmp_path, 2)
+    with pytest.raises(ArtifactError, match=r"state\.json: '.*' is of shape \[12, 14\] in this checkpoint and of shape \[8, 14\] in this"):
+        restored(tmp_path, begun(architecture="llama"))
+    with pytest.raises(
+        ArtifactError, match=r"state\.json: '.*' is of shape .* in this checkpoint and absent in this run's model\. .* --again\.$"
+    ):
+        restored(tmp_path, begun(architecture="moe"))
+    double = begun()
+    for part in double.parts:
+        part.own.data = part.own.data.double()
+    with pytest.raises(ArtifactError, match=PART + r": '.*' is \[.*\] in torch\.float32 there and \[.*\] in torch\.float64 in this run"):
+        restored(tmp_path, double)
 
 
 def test_a_checkpoint_may_be_saved_twice(tmp_path: Path):
@@ -214,10 +296,6 @@ def test_bfloat16_must_be_clearly_faster(bfloat16: float, dtype: str):
 def test_a_named_dtype_is_taken_whatever_is_faster(speeds: list[Speeds]):
     speeds[0] = Speeds(float32=10.0, bfloat16=50.0)
     assert session.decide(CONFIG.model_copy(update={"dtype": "float16"}), begun().model, Journal()).dtype == "float16"
-
-
-class PowerCut(Exception):
-    """Ends a run without a checkpoint."""
 
 
 def stage(path: Path, *, dies_at: int | None = None) -> TrainState:

@@ -12,7 +12,7 @@ import torch
 from tiny import fresh
 from torch import Tensor
 from torch.testing import assert_close
-from trainee import WORLD, Spoiled, batch, begun, differences, items, objective, part_of, plan, snapshot, train
+from trainee import Spoiled, batch, begun, differences, items, objective, part_of, plan, snapshot, train
 
 from scratchlm.core.errors import CheckFailed, Stopped
 from scratchlm.core.journal import Event, Journal
@@ -67,7 +67,7 @@ def test_a_masked_micro_batch_adds_nothing():
 def test_a_step_without_any_weight_changes_nothing_and_says_so(tmp_path: Path):
     state, masked = begun(), part_of(batch(2), slice(None), weight=0.0)
     before = snapshot(state)
-    facts = update(state, [masked, masked], objective(state), plan(tmp_path, 1), WORLD)
+    facts = update(state, [masked, masked], objective(state), plan(tmp_path, 1))
     assert facts["skipped"] == "no position of the step has weight"
     assert (facts["loss"], facts["grad_norm"]) == (0, 0)
     assert differences(before, snapshot(state)) == []
@@ -86,7 +86,7 @@ def test_the_loss_is_the_mean_over_all_weights_of_the_step(tmp_path: Path):
 def test_a_step_of_plain_descent_is_the_weight_less_the_gradient(tmp_path: Path):
     state = TrainState.begin(fresh("qwen3"), sgd.Config(lr=0.5), seed=5)
     before, gradients = snapshot(state), gradients_of(items(0))
-    update(state, items(0), objective(state), plan(tmp_path, 1, clip=None), WORLD)
+    update(state, items(0), objective(state), plan(tmp_path, 1, clip=None))
     for name, gradient in gradients.items():
         assert_close(state.model.state_dict()[name], before[name] - 0.5 * gradient)
 
@@ -260,6 +260,13 @@ def test_a_second_ctrl_c_is_obeyed_at_once():
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_a_second_sigterm_is_not_for_several_may_send_one():
+    with stop.listening() as wish:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert wish.stop
+
+
 def test_where_training_stands_is_all_that_a_step_depends_on(tmp_path: Path):
     one, other = begun(), begun()
     train(one, plan(tmp_path, 3))
@@ -279,5 +286,5 @@ def test_another_seed_drops_other_units(tmp_path: Path):
     one, other = begun(), begun()
     other.seed = 6
     for state in (one, other):
-        update(state, items(0), objective(state), replace(plan(tmp_path, 1), clip=None), WORLD)
+        update(state, items(0), objective(state), replace(plan(tmp_path, 1), clip=None))
     assert "embedding.weight" in differences(snapshot(one), snapshot(other))

@@ -14,13 +14,11 @@ from scratchlm.core.journal import Event, Journal
 from scratchlm.core.tensors import Batch, Facts, ModelInputs, positions_of
 from scratchlm.optim import OptimizerConfig, adamw, muon, rmsprop, sgd
 from scratchlm.parallel.precision import Dtype, Precision
-from scratchlm.parallel.world import World
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.loop import Plan, Probe, fit
-from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.objectives import NextToken
 from scratchlm.train.state import TrainState
 
-WORLD = World(rank=0, data_ranks=1, threads=1, device="cpu")
 OPTIMIZER_CONFIGS: dict[str, OptimizerConfig] = {
     "adamw": adamw.Config(lr=0.01),
     "muon": muon.Config(lr=0.02, weight_decay=0.1),
@@ -58,7 +56,7 @@ def begun(
 
 
 def objective(state: TrainState) -> NextToken:
-    return NextToken(state.model.logits, head_parameters(state.model))
+    return NextToken(state.model)
 
 
 @dataclass
@@ -92,7 +90,7 @@ def plan(path: Path, steps: int, *, dtype: Dtype = "float32", clip: float | None
 def train(state: TrainState, how: Plan, *probes: Probe, asked: Any = None, given: Any = items) -> list[Event]:
     """Train up to the plan's last step; the journal's events come back."""
     events: list[Event] = []
-    fit(state, given, asked or objective(state), how, probes, WORLD, Journal(events.append))
+    fit(state, given, asked or objective(state), how, probes, Journal(events.append))
     return [event for event in events if event["event"] != "progress"]
 
 
@@ -101,7 +99,8 @@ def snapshot(state: TrainState) -> dict[str, Any]:
     weights = {name: weight.clone() for name, weight in state.model.state_dict().items()}
     counters = {"step": state.step, "tokens": state.tokens, "guard": state.guard.to_plain()}
     scaler = None if state.scaler is None else state.scaler.state_dict()
-    return weights | {f"optimizer.{name}": value.clone() for name, value in state.optimizer_tensors()} | counters | {"scaler": scaler}
+    remembered = {f"optimizer.{part.name}.{name}": value.clone() for part, name, value in state.optimizer_tensors()}
+    return weights | remembered | counters | {"scaler": scaler}
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

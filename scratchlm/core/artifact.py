@@ -20,6 +20,7 @@ import filelock
 from pydantic import BaseModel, ValidationError
 
 import scratchlm
+from scratchlm.core.company import Alone, Company
 from scratchlm.core.config import Settings, binding
 from scratchlm.core.errors import ArtifactError, CheckFailed, UsageError
 
@@ -84,10 +85,13 @@ class Artifact:
 
 
 class Draft:
-    """An artifact while it is built: a directory that a kill may leave behind and a later run may continue."""
+    """An artifact while it is built: a directory that a kill may leave behind and a later run may continue.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Where several processes build it together the leader alone ``writes``; what the others write is left out.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
         self.counts: dict[str, float | int | str] = {}
 
     def count(self, **counts: float | int | str) -> None:
@@ -99,7 +103,11 @@ class Draft:
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file as a whole or not at all."""
-        return write_atomically(self.path / name, text.encode("utf-8"))
+        return self.write_bytes(name, text.encode("utf-8"))
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Write a file as a whole or not at all."""
+        return write_atomically(self.path / name, data) if self.writes else self.path / name
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a JSON file as a whole or not at all."""
@@ -109,8 +117,8 @@ class Draft:
 class Home:
     """A run's folder: the artifacts of all its stages, and the recipe they follow."""
 
-    def __init__(self, path: Path, sources: Mapping[str, Path] | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, sources: Mapping[str, Path] | None = None, company: Company | None = None) -> None:
+        self.path, self.company = path, company or Alone()
         self.sources = dict(sources or {})
         """Artifacts taken from elsewhere (``--from NAME=DIR``)."""
         self._anew: set[str] = set()
@@ -133,23 +141,37 @@ class Home:
         config: BaseModel,
         inputs: Sequence[Artifact] | Mapping[str, str],
         make: Callable[[Draft], None],
+        *,
+        together: bool = False,
     ) -> Artifact:
         """The artifact ``name`` made by ``make`` from ``inputs``, or the one that is already there if nothing differs.
 
-        What an interrupted run left in ``NAME.partial/`` is handed to ``make`` again when its plan is the same, else removed.
+        What an interrupted run left in ``NAME.partial/`` is handed to ``make`` again when its plan is the same, else removed. Of several
+        processes the leader makes it, or, ``together``, all do.
         """
         prints = dict(inputs) if isinstance(inputs, Mapping) else {made.name: made.fingerprint for made in inputs}
         plan = {"kind": name, "format": FORMAT, "config": binding(config), "inputs": prints}
+        final, leads = self.path / name, self.company.is_main
+        made = self._standing(name, plan) if leads else None
+        if self.company.told(made is not None):
+            return made or self.open(name)
+        draft = Draft(_partial(final, plan) if leads else _partial_path(final), writes=leads)
+        self.company.told("the draft is there")
+        if leads or together:
+            make(draft)
+        made = _finish(draft, final, plan) if leads else None
+        self.company.told("it is whole")
+        return made or self.open(name)
+
+    def _standing(self, name: str, plan: dict[str, Any]) -> Artifact | None:
+        """What is there already, made by the same plan and not to be renewed."""
         final = self.path / name
         if name in self._anew:
             self._anew.discard(name)
             if (partial := _partial_path(final)).exists():
                 shutil.rmtree(partial)
-        elif (made := read_artifact(final, name)) and _plan_of(made.manifest) == plan:
-            return made
-        draft = Draft(_partial(final, plan))
-        make(draft)
-        return _finish(draft, final, plan)
+            return None
+        return made if (made := read_artifact(final, name)) and _plan_of(made.manifest) == plan else None
 
     def renew(self, name: str) -> None:
         """Let the next build of ``name`` start from nothing; what is there stays until the new one is whole, for that may yet fail."""

@@ -8,6 +8,8 @@ ScratchError             exit 2
 └── Stopped              exit 130 the user asked to stop; a checkpoint was written
 """
 
+import errno
+
 
 class ScratchError(Exception):
     """The root; its text is one line for the user."""
@@ -43,3 +45,13 @@ class Stopped(ScratchError):
     """The user asked to stop, and a checkpoint was written first."""
 
     exit_code = 130
+
+
+def refusal(error: OSError) -> str:
+    """What an operating system's refusal means for the user; errors that are none of these keep their traceback."""
+    place = error.filename or "writing"
+    if error.errno == errno.ENOSPC:
+        return f"{place}: the disk is full. Free some space and run the same command again; what is finished is kept."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{place}: {error.strerror}. Allow it there, or choose another folder with --home."
+    raise error

@@ -23,12 +23,29 @@ Attend = Callable[[int, Tensor, Tensor, Tensor, int | None], Tensor]
 A query sees the newest ``window`` positions of its document, its own included; None: all of them (decision 0009)."""
 
 
+Carried = tuple[Tensor, ...]
+"""What one block hands to the next, the stream ``x_BTD`` first; each has rows and positions as its first dims."""
+
+
 FEWEST_AT_ONCE, SCORES_AT_ONCE = 256, 1 << 18
 
 
 def scored_at_once(vocab: int) -> int:
     """Positions whose scores exist at once: enough to keep every core busy, and more where a position has few scores."""
     return max(FEWEST_AT_ONCE, SCORES_AT_ONCE // vocab)
+
+
+@dataclass(frozen=True)
+class Among:
+    """Processes of which each has some rows of the head: which are here, and how what all have comes together."""
+
+    first: int
+    """Row of the whole head that this process's first one is."""
+    vocab: int
+    """Rows of the whole head."""
+    largest: Callable[[Tensor], Tensor]
+    total: Callable[[Tensor], Tensor]
+    """Of what each process has, entry by entry."""
 
 
 def moved(t: Tensor, device: torch.device) -> Tensor:
@@ -76,6 +93,12 @@ class Batch:
         """Some of the rows."""
         return Batch(self.inputs.taken(rows), self.targets_BT[rows], self.weights_BT[rows])
 
+    def columns(self, chosen: "Tensor | slice") -> "Batch":
+        """Some positions of every row."""
+        i = self.inputs
+        inputs = ModelInputs(i.tokens_BT[:, chosen], i.positions_BT[:, chosen], i.segments_BT[:, chosen])
+        return Batch(inputs, self.targets_BT[:, chosen], self.weights_BT[:, chosen])
+
     @property
     def weight(self) -> float:
         """What the sum of the losses is divided by, together with all other micro-batches of the step."""
@@ -95,8 +118,20 @@ class LanguageModel(Protocol):
     """How many tokens before a position its embedding reads; 0 for most. A caller that gives only the newest T positions
     gives ``L = T + lookback`` tokens; where fewer are given, the missing ones count as token 0."""
 
+    def entered(self, tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"]) -> Carried:
+        """What the first block is given."""
+        ...
+
+    def through(self, carried: Carried, positions_BT: Int[Tensor, "B T"], attend: Attend) -> Carried:
+        """What the last block leaves, of as many consecutive blocks as are here."""
+        ...
+
+    def ended(self, carried: Carried, positions_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        """The last block's normalised output."""
+        ...
+
     def features(self, tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:
-        """The last layer's normalised output."""
+        """The three, one after another."""
         ...
 
     def logits(self, x_BTD: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
@@ -108,10 +143,8 @@ class LanguageModel(Protocol):
 class Regularised(Protocol):
     """A language model that asks something of itself beside the loss, such as that its experts share the work."""
 
-    def regularised(
-        self, tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"], attend: Attend
-    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, ""]]:
-        """``features``, and a zero that brings the gradient of a MEAN: added to a SUM of losses, it is multiplied by their weight."""
+    def regularised(self, carried: Carried, positions_BT: Int[Tensor, "B T"]) -> tuple[Float[Tensor, "B T D"], Float[Tensor, ""]]:
+        """``ended``, and a zero that brings the gradient of a MEAN: added to a SUM of losses, it is multiplied by their weight."""
         ...
 
 

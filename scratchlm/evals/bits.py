@@ -29,6 +29,9 @@ LN2 = float(np.log(2.0))
 UNKNOWN_BITS = float(np.log2(0x110000))
 """What naming one character costs that the vocabulary does not have, beside saying that there is one."""
 
+Scored = Callable[[Batch], Tensor]
+"""The log-probability of every target of a batch, in nats."""
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -86,15 +89,38 @@ def bits_of_documents(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[float]:
     """Bits that each document costs under ``model``; a character that became ``unknown`` costs what naming it outright would."""
-    context = model.config.context
+    model.eval()
+
+    def scored(batch: Batch) -> Tensor:
+        return logprobs(model, batch, precision, attend)
+
+    return bits_by(scored, found, model.config.context, pad=pad, unknown=unknown, progress=progress)
+
+
+def bits_by(
+    scored: Scored,
+    found: Windows,
+    context: int,
+    *,
+    pad: int,
+    unknown: int | None = None,
+    share: tuple[int, int] = (0, 1),
+    progress: Callable[[int, int], None] | None = None,
+) -> list[float]:
+    """The same, given what tells log-probabilities of targets: of the n-th of so many shares of the rows; those of all add up.
+
+    However few rows a share has, ``scored`` is asked as often as in the others.
+    """
     rows = packed([len(ids) for ids, _ in found.encoded], context + 1)
     bits = np.zeros(len(found.bytes))
     at_once = max(1, POSITIONS // context)
-    model.eval()
-    for start in range(0, len(rows), at_once):
-        some = rows[start : start + at_once]
-        batch = batch_of([[found.encoded[window] for window in row] for row in some], length=context, pad=pad)
-        for row, costs in zip(some, _costs(model, batch, precision, attend, unknown=unknown), strict=True):
+    place, of = share
+    mine = rows[place::of]
+    for start in range(0, -(-len(rows) // of), at_once):
+        some = mine[start : start + at_once]
+        batch = batch_of([[found.encoded[window] for window in row] for row in some or rows[:1]], length=context, pad=pad)
+        costs_BT = costs_of(scored(batch), batch, unknown=unknown)
+        for row, costs in zip(some, costs_BT[: len(some)], strict=True):
             place = 0
             for window in row:
                 length = len(found.encoded[window][0])
@@ -105,15 +131,19 @@ def bits_of_documents(
     return bits.tolist()
 
 
-def _costs(model: Model, batch: Batch, precision: Precision, attend: Callable[[Tensor], Attend], *, unknown: int | None) -> np.ndarray:
-    """Bits of every weighted target, in its row and place."""
+def logprobs(model: Model, batch: Batch, precision: Precision, attend: Callable[[Tensor], Attend]) -> Tensor:
+    """Of every target, by one process that has all of the model."""
     batch = batch.to(next(model.parameters()).device)
     inputs = batch.inputs
     with torch.inference_mode(), precision.autocast():
         x_BTD = model.features(inputs.tokens_BT, inputs.positions_BT, attend(inputs.segments_BT))
         part = max(1, SCORES // (x_BTD.shape[1] * model.config.vocab))
         chunks = zip(x_BTD.split(part), batch.targets_BT.split(part), strict=True)
-        logprobs_BT = torch.cat([token_logprobs(model.logits(x), targets) for x, targets in chunks])
+        return torch.cat([token_logprobs(model.logits(x), targets) for x, targets in chunks])
+
+
+def costs_of(logprobs_BT: Tensor, batch: Batch, *, unknown: int | None) -> np.ndarray:
+    """Bits of every weighted target, in its row and place."""
     costs_BT = -logprobs_BT.cpu().double() / LN2  # Apple's GPUs have no float64
     if unknown is not None:
         costs_BT += UNKNOWN_BITS * (batch.targets_BT == unknown).cpu()

@@ -81,7 +81,8 @@ class Engine:
     def _ticks(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[Token]:
         ids = [list(prompt) for prompt in prompts]
         limits = [min(len(prompt) + sampling.max_tokens, self.context) for prompt in prompts]
-        draws = [torch.Generator().manual_seed(seeds.derive(sampling.seed, "sample", row=row)) for row in range(len(ids))]
+        streams = [seeds.derive(sampling.seed, "sample", row=sampling.first_row + row) for row in range(len(ids))]
+        draws = [torch.Generator().manual_seed(stream) for stream in streams]
         active = list(range(len(ids)))
         cache = Cache(rows=len(ids), length=max(limits))
         logits_BV = self._prefill(ids, cache)

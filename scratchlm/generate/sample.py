@@ -23,6 +23,8 @@ class Sampling(Settings):
     """Only among the likeliest that together have this probability."""
     max_tokens: int = Field(default=128, ge=1)
     seed: int = 0
+    first_row: int = Field(default=0, ge=0)
+    """Number of the first prompt: row r draws from the stream of (seed, first_row + r)."""
 
 
 def choose(logits_BV: Float[Tensor, "B V"], uniform_B: Float[Tensor, " B"], sampling: Sampling) -> Int[Tensor, " B"]:

@@ -56,16 +56,20 @@ def reference(segments_BT: Int[Tensor, "B T"]) -> Attend:
     return attend
 
 
-def packed(segments_BT: Int[Tensor, "B T"]) -> Attend:
-    """Attention over rows in which several documents stand one after another and do not see each other."""
-    one_document = bool((segments_BT == segments_BT[:, :1]).all())
+def packed(segments_BT: Int[Tensor, "B T"], asking: Int[Tensor, " N"] | None = None) -> Attend:
+    """Attention over rows in which several documents stand one after another and do not see each other.
+
+    Queries are those of the positions ``asking``, where only some of a row's are here; all of them unless given.
+    """
+    one_document = asking is None and bool((segments_BT == segments_BT[:, :1]).all())
+    chosen = slice(None) if asking is None else asking
     masks: dict[int | None, Tensor | None] = {}  # by window, shared by all layers; None: the plain past, which needs no mask
 
     def attend(_layer: int, q_BTHC: Tensor, k_BTGC: Tensor, v_BTGC: Tensor, window: int | None) -> Tensor:
         if window is not None and window >= segments_BT.shape[1]:
             window = None
         if window not in masks:
-            masks[window] = None if one_document and window is None else allowed_by(segments_BT, window)[:, None]
+            masks[window] = None if one_document and window is None else allowed_by(segments_BT, window)[:, None, chosen]
         mixed_BHTC = F.scaled_dot_product_attention(
             q_BTHC.transpose(1, 2),
             k_BTGC.transpose(1, 2),

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from scratchlm.core.config import Settings
-from scratchlm.core.tensors import Attend
+from scratchlm.core.tensors import Attend, Carried
 from scratchlm.kernels.pointwise import RMSNorm, gated
 from scratchlm.model.rotary import Rotation, Scaling, rotation
+from scratchlm.model.stretch import Stretch
 
 SHARDING = {
     "layers.*.attention.query": "columns",
@@ -104,11 +105,10 @@ class Attention(nn.Module):
         self.key_norm = None if qk_norm_eps is None else RMSNorm(head_dim, eps=qk_norm_eps)
 
     def forward(self, x_BTD: Float[Tensor, "B T D"], layer: int, rotate: Rotation, attend: Attend) -> Float[Tensor, "B T D"]:
-        B, T, _ = x_BTD.shape
         q_BTHC = rotate(self._heads(self.query(x_BTD)), self.query_norm)
         k_BTGC = rotate(self._heads(self.key(x_BTD)), self.key_norm)
         mixed_BTHC = attend(layer, q_BTHC, k_BTGC, self._heads(self.value(x_BTD)), self.window)
-        return self.output(mixed_BTHC.reshape(B, T, -1))
+        return self.output(mixed_BTHC.flatten(-2))
 
     def _heads(self, made_BTD: Float[Tensor, "B T HC"]) -> Float[Tensor, "B T H C"]:
         return made_BTD.unflatten(-1, (-1, self.head_dim))
@@ -143,10 +143,8 @@ class Block(nn.Module):
         return x_BTD + self.dropout(self.feed(self.feed_norm(x_BTD)))
 
 
-class Decoder(nn.Module):
+class Decoder(Stretch):
     """A stack of blocks between an embedding and a head."""
-
-    lookback = 0
 
     def __init__(self, blocks: Iterable[nn.Module], shape: Shape) -> None:
         super().__init__()
@@ -157,16 +155,17 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(shape.dropout)
         self.head = None if shape.tied else nn.Linear(shape.width, shape.vocab, bias=False)
 
-    def entered(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"]) -> tuple[Float[Tensor, "B T D"], Rotation]:
-        """What the first block is given, and how every block rotates."""
-        return self.dropout(self.embedding(tokens_BL)), self.rotation_of(positions_BT)
+    def entered(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"]) -> Carried:
+        return (self.dropout(self.embedding(tokens_BL)),)
 
-    def features(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:
-        """See ``core.tensors.LanguageModel``."""
-        x_BTD, rotate = self.entered(tokens_BL, positions_BT)
-        for layer, block in enumerate(self.layers):
+    def through(self, carried: Carried, positions_BT: Int[Tensor, "B T"], attend: Attend) -> Carried:
+        (x_BTD,), rotate = carried, self.rotation_of(positions_BT)
+        for layer, block in self.blocks():
             x_BTD = block(x_BTD, layer, rotate, attend)
-        return self.norm(x_BTD)
+        return (x_BTD,)
+
+    def ended(self, carried: Carried, positions_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        return self.norm(carried[0])
 
     def logits(self, x_BTD: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
         """See ``core.tensors.LanguageModel``."""

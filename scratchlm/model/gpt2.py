@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from scratchlm.core.config import Settings
-from scratchlm.core.tensors import Attend
+from scratchlm.core.tensors import Carried
 from scratchlm.kernels.pointwise import LayerNorm
-from scratchlm.model.minillm import Block
+from scratchlm.model.minillm import Block, Stack
 
 SHARDING = {
-    "layers.*.qkv": "columns",
+    "layers.*.qkv": "columns of three",
     "layers.*.output": "rows",
     "layers.*.up": "columns",
     "layers.*.down": "rows",
     "embedding": "vocabulary",
+    "position_embedding": "positions",
     "head": "vocabulary",
 }
 HF_NAMES = {
@@ -72,10 +73,8 @@ class Config(Settings):
         return self
 
 
-class Model(nn.Module):
+class Model(Stack):
     """MiniLLM's blocks behind learned positions."""
-
-    lookback = 0
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -87,12 +86,8 @@ class Model(nn.Module):
         self.norm = LayerNorm(config.width, eps=config.norm_eps)
         self.head = None if config.tied else nn.Linear(config.width, config.vocab, bias=False)
 
-    def features(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:
-        """See ``core.tensors.LanguageModel``."""
-        x_BTD = self.dropout(self.embedding(tokens_BL) + self.position_embedding(positions_BT))
-        for layer, block in enumerate(self.layers):
-            x_BTD = block(x_BTD, layer, attend)
-        return self.norm(x_BTD)
+    def entered(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"]) -> Carried:
+        return (self.dropout(self.embedding(tokens_BL) + self.position_embedding(positions_BT)),)
 
     def logits(self, x_BTD: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
         """See ``core.tensors.LanguageModel``."""

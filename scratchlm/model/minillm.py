@@ -14,15 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from scratchlm.core.config import Settings
-from scratchlm.core.tensors import Attend
+from scratchlm.core.tensors import Attend, Carried
 from scratchlm.kernels.pointwise import LayerNorm
+from scratchlm.model.stretch import Stretch
 
 SHARDING = {
-    "layers.*.qkv": "columns",
+    "layers.*.qkv": "columns of three",
     "layers.*.output": "rows",
     "layers.*.up": "columns",
     "layers.*.down": "rows",
     "embedding": "vocabulary",
+    "sinusoids": "positions",
     "head": "vocabulary",
 }
 HF_NAMES = None
@@ -47,8 +49,19 @@ class Config(Settings):
         return self
 
 
-def sinusoids(positions_BT: Int[Tensor, "B T"], width: int) -> Float[Tensor, "B T D"]:
+class Sinusoids(nn.Module):
     """Fixed positions: sines and cosines of wavelengths from 2π to 10,000·2π, section 3.5 of Vaswani et al. 2017."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, positions_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        return sinusoids(positions_BT, self.width)
+
+
+def sinusoids(positions_BT: Int[Tensor, "B T"], width: int) -> Float[Tensor, "B T D"]:
+    """A wave for each pair of channels, its sine beside its cosine."""
     rates_K = torch.exp(torch.arange(0, width, 2, dtype=torch.float32, device=positions_BT.device) * (-math.log(10000.0) / width))
     angles_BTK = positions_BT[..., None].float() * rates_K
     return torch.stack((angles_BTK.sin(), angles_BTK.cos()), dim=-1).flatten(-2)
@@ -68,7 +81,7 @@ class Block(nn.Module):
         gelu: Literal["none", "tanh"] = "none",
     ) -> None:
         super().__init__()
-        self.heads, self.gelu = heads, gelu
+        self.head_dim, self.gelu = width // heads, gelu
         self.attention_norm = LayerNorm(width, eps=norm_eps)
         self.qkv = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
@@ -78,22 +91,35 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BTD: Float[Tensor, "B T D"], layer: int, attend: Attend) -> Float[Tensor, "B T D"]:
-        B, T, D = x_BTD.shape
-        q_BTHC, k_BTHC, v_BTHC = (t.view(B, T, self.heads, -1) for t in self.qkv(self.attention_norm(x_BTD)).chunk(3, dim=-1))
-        mixed_BTD = attend(layer, q_BTHC, k_BTHC, v_BTHC, None).reshape(B, T, D)
-        x_BTD = x_BTD + self.dropout(self.output(mixed_BTD))
+        parts_BTD = self.qkv(self.attention_norm(x_BTD)).chunk(3, dim=-1)
+        q_BTHC, k_BTHC, v_BTHC = (t.unflatten(-1, (-1, self.head_dim)) for t in parts_BTD)
+        x_BTD = x_BTD + self.dropout(self.output(attend(layer, q_BTHC, k_BTHC, v_BTHC, None).flatten(-2)))
         return x_BTD + self.dropout(self.down(F.gelu(self.up(self.feed_norm(x_BTD)), approximate=self.gelu)))
 
 
-class Model(nn.Module):
-    """The minimal decoder-only transformer."""
+class Stack(Stretch):
+    """Blocks of this kind, and a norm behind them."""
 
-    lookback = 0
+    norm: LayerNorm
+
+    def through(self, carried: Carried, positions_BT: Int[Tensor, "B T"], attend: Attend) -> Carried:
+        (x_BTD,) = carried
+        for layer, block in self.blocks():
+            x_BTD = block(x_BTD, layer, attend)
+        return (x_BTD,)
+
+    def ended(self, carried: Carried, positions_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        return self.norm(carried[0])
+
+
+class Model(Stack):
+    """The minimal decoder-only transformer."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab, config.width)
+        self.sinusoids = Sinusoids(config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(
             Block(config.width, heads=config.heads, dropout=config.dropout, hidden=4 * config.width) for _ in range(config.layers)
@@ -101,14 +127,10 @@ class Model(nn.Module):
         self.norm = LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.vocab, bias=False)
 
-    def features(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:
-        """See ``core.tensors.LanguageModel``."""
+    def entered(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"]) -> Carried:
         # Embeddings begin small: unless they are made as loud as the waves (section 3.4 of the paper), where drowns what.
         loud_BTD = self.embedding(tokens_BL) * math.sqrt(self.config.width)
-        x_BTD = self.dropout(loud_BTD + sinusoids(positions_BT, self.config.width))
-        for layer, block in enumerate(self.layers):
-            x_BTD = block(x_BTD, layer, attend)
-        return self.norm(x_BTD)
+        return (self.dropout(loud_BTD + self.sinusoids(positions_BT)),)
 
     def logits(self, x_BTD: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
         """See ``core.tensors.LanguageModel``."""

@@ -4,6 +4,7 @@ Parameters grow, the cost of a token does not. Shazeer et al. 2017, arXiv:1701.0
 Yang et al. 2025, arXiv:2505.09388.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -11,20 +12,20 @@ from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from scratchlm.core.tensors import Attend
+from scratchlm.core.tensors import Attend, Carried
 from scratchlm.kernels.pointwise import RMSNorm
 from scratchlm.model import decoder
-from scratchlm.model.balance import Route, balanced
+from scratchlm.model.balance import Balance, Route, also_asked
 from scratchlm.model.decoder import Attention, Decoder, FeedForward, Shape
 from scratchlm.model.rotary import Rotation
 
 SHARDING = {path: cut for path, cut in decoder.SHARDING.items() if ".feed." not in path} | {
-    "layers.*.feed.router": "whole",
-    "layers.*.feed.experts.*.gate": "columns",
-    "layers.*.feed.experts.*.up": "columns",
-    "layers.*.feed.experts.*.down": "rows",
+    "layers.*.feed.experts": "experts",
+    "layers.*.feed.experts.*.gate": "expert columns",
+    "layers.*.feed.experts.*.up": "expert columns",
+    "layers.*.feed.experts.*.down": "expert rows",
+    "balance": "statistics",
 }
-"""Every rank keeps the router ``whole``: all must choose alike."""
 
 HF_NAMES = (
     decoder.ATTENTION_NAMES
@@ -58,6 +59,14 @@ class Config(Shape):
         return self
 
 
+class Bank(nn.ModuleList):
+    """The experts themselves, each under its number."""
+
+    def forward(self, x_MD: Float[Tensor, "M D"], sizes: Sequence[int]) -> Float[Tensor, "M D"]:
+        """Each expert's answer to its own stretch of ``x_MD``; one that has none reads nothing."""
+        return torch.cat([expert(part) for expert, part in zip(self, x_MD.split(list(sizes)), strict=True)])
+
+
 class Experts(nn.Module):
     """A router and its experts: each position is answered by the ``per_token`` likeliest, weighted by how likely they are."""
 
@@ -65,7 +74,7 @@ class Experts(nn.Module):
         super().__init__()
         self.per_token, self.normalised = per_token, normalised
         self.router = nn.Linear(width, experts, bias=False)
-        self.experts = nn.ModuleList(FeedForward(width, hidden) for _ in range(experts))
+        self.experts = Bank(FeedForward(width, hidden) for _ in range(experts))
 
     def forward(self, x_BTD: Float[Tensor, "B T D"]) -> tuple[Float[Tensor, "B T D"], Route]:
         """What the experts say, and who was asked."""
@@ -77,11 +86,10 @@ class Experts(nn.Module):
         return self._asked(x_ND, weights_NK, chosen_NK).view_as(x_BTD), (probabilities_NE, chosen_NK)
 
     def _asked(self, x_ND: Float[Tensor, "N D"], weights_NK: Float[Tensor, "N K"], chosen_NK: Int[Tensor, "N K"]) -> Float[Tensor, "N D"]:
-        """The weighted sum of each position's experts. Each expert reads all its positions at once; one that has none reads nothing."""
+        """The weighted sum of each position's experts, each of which reads all its positions at once."""
         order_M = chosen_NK.flatten().argsort(stable=True)  # M = N K pairs of a position and an expert, sorted by expert
-        sizes = chosen_NK.flatten().bincount(minlength=len(self.experts)).tolist()
-        parts = x_ND[order_M // self.per_token].split(sizes)
-        said_MD = torch.cat([expert(part) for expert, part in zip(self.experts, parts, strict=True)])
+        sizes = chosen_NK.flatten().bincount(minlength=self.router.out_features).tolist()
+        said_MD = self.experts(x_ND[order_M // self.per_token], sizes)
         said_NKD = said_MD[order_M.argsort()].view(*chosen_NK.shape, -1)
         return (said_NKD * weights_NK[..., None]).sum(dim=1)
 
@@ -109,22 +117,27 @@ class Model(Decoder):
     def __init__(self, config: Config) -> None:
         super().__init__((_block(config) for _ in range(config.layers)), config)
         self.config = config
+        self.balance = Balance(config.layers)
 
-    def regularised(
-        self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"], attend: Attend
-    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, ""]]:
-        """See ``core.tensors.Regularised``."""
-        x_BTD, rotate = self.entered(tokens_BL, positions_BT)
-        routes: list[Route] = []
-        for layer, block in enumerate(self.layers):
+    def entered(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"]) -> Carried:
+        (x_BTD,) = super().entered(tokens_BL, positions_BT)
+        wide = torch.promote_types(x_BTD.dtype, torch.float32)
+        return x_BTD, torch.zeros(*x_BTD.shape[:2], self.config.experts, device=x_BTD.device, dtype=wide)
+
+    def through(self, carried: Carried, positions_BT: Int[Tensor, "B T"], attend: Attend) -> Carried:
+        (x_BTD, asked_BTE), rotate = carried, self.rotation_of(positions_BT)
+        for layer, block in self.blocks():
             x_BTD, route = block(x_BTD, layer, rotate, attend)
-            routes.append(route)
-        x_BTD, zero = balanced(self.norm(x_BTD), positions_BT, routes)
+            asked_BTE = also_asked(asked_BTE, route)
+        return x_BTD, asked_BTE
+
+    def regularised(self, carried: Carried, positions_BT: Int[Tensor, "B T"]) -> tuple[Float[Tensor, "B T D"], Float[Tensor, ""]]:
+        """See ``core.tensors.Regularised``."""
+        x_BTD, zero = self.balance(self.norm(carried[0]), positions_BT, carried[1])
         return x_BTD, self.config.balance * zero
 
-    def features(self, tokens_BL: Int[Tensor, "B T"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:
-        """See ``core.tensors.LanguageModel``."""
-        return self.regularised(tokens_BL, positions_BT, attend)[0]
+    def ended(self, carried: Carried, positions_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        return self.regularised(carried, positions_BT)[0]
 
 
 def _block(c: Config) -> Block:

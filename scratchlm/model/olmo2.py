@@ -17,7 +17,7 @@ from scratchlm.model import decoder
 from scratchlm.model.decoder import Decoder, FeedForward, Shape
 from scratchlm.model.rotary import Rotation
 
-SHARDING = decoder.SHARDING | {"layers.*.attention.query_norm": "whole", "layers.*.attention.key_norm": "whole"}
+SHARDING = decoder.SHARDING | {"layers.*.attention.query_norm": "gathered", "layers.*.attention.key_norm": "gathered"}
 """A norm over all heads needs what every rank's columns gave: queries and keys are gathered before it and cut into heads behind it."""
 
 HF_NAMES = (

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from scratchlm.core.config import Settings
-from scratchlm.core.tensors import Attend
+from scratchlm.core.tensors import Attend, Carried
 from scratchlm.kernels.pointwise import LayerNorm, layer_norm, squared
 from scratchlm.model.rotary import Rotation, rotation
+from scratchlm.model.stretch import Stretch
 
 SHARDING = {
     "layers.*.query": "columns",
@@ -28,6 +29,9 @@ SHARDING = {
     "layers.*.up": "columns",
     "layers.*.down": "rows",
     "embedding": "vocabulary",
+    "pair_embedding": "positions",
+    "triple_embedding": "positions",
+    "value_embedding": "channels",
     "head": "vocabulary",
 }
 MIXERS = (27191, 36313, 50331653)
@@ -96,18 +100,17 @@ class Block(nn.Module):
         rotate: Rotation,
         attend: Attend,
     ) -> Float[Tensor, "B T D"]:
-        B, T, _ = x_BTD.shape
         x_BTD = self.mix[0] * x_BTD + self.mix[1] * first_BTD
         seen_BTD = normalised(x_BTD)
-        q_BTHC, k_BTHC, v_BTHC = (part(seen_BTD).view(B, T, -1, self.head_dim) for part in (self.query, self.key, self.value))
+        q_BTHC, k_BTHC, v_BTHC = (part(seen_BTD).unflatten(-1, (-1, self.head_dim)) for part in (self.query, self.key, self.value))
         if self.value_mix is not None:
             v_BTHC = v_BTHC + (self.value_mix * values_BTHC).to(v_BTHC.dtype).view_as(v_BTHC)
         q_BTHC, k_BTHC = (rotate(t, self.head_norm) for t in (q_BTHC, k_BTHC))
-        x_BTD = x_BTD + self.dropout(self.output(attend(layer, q_BTHC, k_BTHC, v_BTHC, None).reshape(B, T, -1)))
+        x_BTD = x_BTD + self.dropout(self.output(attend(layer, q_BTHC, k_BTHC, v_BTHC, None).flatten(-2)))
         return x_BTD + self.dropout(self.down(squared(self.up(normalised(x_BTD)))))
 
 
-class Model(nn.Module):
+class Model(Stretch):
     """The fast profile."""
 
     def __init__(self, config: Config) -> None:
@@ -126,19 +129,23 @@ class Model(nn.Module):
         )
         self.head = nn.Linear(config.width, config.vocab, bias=False)
 
-    def features(self, tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"], attend: Attend) -> Float[Tensor, "B T D"]:
-        """See ``core.tensors.LanguageModel``."""
+    def entered(self, tokens_BL: Int[Tensor, "B L"], positions_BT: Int[Tensor, "B T"]) -> Carried:
         own_BT = tokens_BL[:, -positions_BT.shape[1] :]
-        rotate = rotation(positions_BT, self.config.head_dim, theta=self.config.rope_theta)
         first_BTD = self.embedding(own_BT) + self.pair_embedding(hashed(tokens_BL, positions_BT, 2, self.config.bigrams))
         if self.triple_embedding is not None:
             first_BTD = first_BTD + self.triple_embedding(hashed(tokens_BL, positions_BT, 3, self.triple_embedding.num_embeddings))
         first_BTD = self.dropout(normalised(first_BTD).float())  # the stream is float32, whatever products are computed in
-        values_BTHC = self.value_embedding(own_BT)
-        x_BTD = first_BTD
-        for layer, block in enumerate(self.layers):
+        return first_BTD, first_BTD, self.value_embedding(own_BT)
+
+    def through(self, carried: Carried, positions_BT: Int[Tensor, "B T"], attend: Attend) -> Carried:
+        x_BTD, first_BTD, values_BTHC = carried
+        rotate = rotation(positions_BT, self.config.head_dim, theta=self.config.rope_theta)
+        for layer, block in self.blocks():
             x_BTD = block(x_BTD, first_BTD, values_BTHC, layer, rotate, attend)
-        return normalised(x_BTD)
+        return x_BTD, first_BTD, values_BTHC
+
+    def ended(self, carried: Carried, positions_BT: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        return normalised(carried[0])
 
     def logits(self, x_BTD: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
         """See ``core.tensors.LanguageModel``."""

@@ -12,7 +12,7 @@ from torch.optim.adamw import adamw
 
 from scratchlm.core.config import Settings
 from scratchlm.optim.eager import Eager
-from scratchlm.optim.groups import Named, by_decay
+from scratchlm.optim.groups import Matrices, Named, by_decay
 
 
 class Config(Settings):
@@ -47,7 +47,7 @@ class AdamW(Eager, torch.optim.AdamW):
             adamw(parameters, gradients, means, squares, maxima, steps, beta1=beta1, beta2=beta2, **settings)
 
 
-def build(config: Config, named: Named) -> list[torch.optim.Optimizer]:
+def build(config: Config, named: Named, _matrices: Matrices | None = None) -> list[torch.optim.Optimizer]:
     """One AdamW over all parameters."""
     groups = by_decay(named, weight_decay=config.weight_decay)
     return [AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps)]

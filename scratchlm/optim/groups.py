@@ -1,10 +1,44 @@
 """Which parameter belongs to which optimizer group: by its name and number of dims, never by its values."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Protocol, runtime_checkable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 Named = list[tuple[str, nn.Parameter]]
+Act = Callable[[Tensor], Tensor]
+"""(matrices of one shape, stacked) -> what each becomes."""
+
+
+@runtime_checkable
+class Matrices(Protocol):
+    """Whole matrices, wherever their parts are."""
+
+    def kind(self, parameter: nn.Parameter) -> Hashable:
+        """What matrices that may be stacked have in common."""
+        ...
+
+    def shape(self, parameter: nn.Parameter) -> torch.Size:
+        """Of the whole matrix."""
+        ...
+
+    def changed(self, parameters: Sequence[nn.Parameter], values: Sequence[Tensor], act: Act) -> list[Tensor]:
+        """What ``act`` makes of the whole matrices of one kind that ``values`` are parts of, again in parts."""
+        ...
+
+
+class Here:
+    """All of every matrix is here."""
+
+    def kind(self, parameter: nn.Parameter) -> Hashable:
+        return parameter.shape
+
+    def shape(self, parameter: nn.Parameter) -> torch.Size:
+        return parameter.shape
+
+    def changed(self, parameters: Sequence[nn.Parameter], values: Sequence[Tensor], act: Act) -> list[Tensor]:
+        return list(act(torch.stack(list(values))).unbind())
 
 
 def trainable(model: nn.Module) -> Named:

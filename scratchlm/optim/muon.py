@@ -5,7 +5,7 @@ Hidden matrices go through Muon; embeddings, head and norms through AdamW.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Literal
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from scratchlm.core.config import Settings
 from scratchlm.optim.adamw import AdamW
 from scratchlm.optim.eager import Eager
-from scratchlm.optim.groups import Named, by_decay, hidden_matrix
+from scratchlm.optim.groups import Here, Matrices, Named, by_decay, hidden_matrix
 
 # Each step's own coefficients minimise the worst-case error of all five together: Amsel et al. 2025, arXiv:2505.16932, for singular
 # values in [1e-3, 1]. Computed by `benchmarks/polar_express.py`, which prints these very numbers.
@@ -65,44 +65,45 @@ def orthogonalised(momentum: Float[Tensor, "*N Out In"]) -> Float[Tensor, "*N Ou
 class Muon(Eager):
     """Nesterov momentum, orthogonalised, over matrices batched by equal shape."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float, matrices: Matrices | None = None
+    ) -> None:
         super().__init__(list(parameters), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self._matrices = matrices or Here()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Change every parameter that has a gradient."""
         assert closure is None
         for group in self.param_groups:
-            for batch in _by_shape(group["params"]):
+            batches: dict[Hashable, list[nn.Parameter]] = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    batches[self._matrices.kind(parameter)].append(parameter)
+            for batch in batches.values():
                 self._change(batch, group)
 
     def _change(self, batch: list[nn.Parameter], group: dict[str, Any]) -> None:
-        gradients = torch.stack([p.grad for p in batch if p.grad is not None])
+        gradients = [p.grad for p in batch if p.grad is not None]
         for parameter in batch:
             if "momentum" not in self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
         momenta = [self.state[p]["momentum"] for p in batch]
-        averaged = torch.stack(momenta).lerp_(gradients, 1 - group["momentum"])
-        for momentum, value in zip(momenta, averaged.unbind(), strict=True):
-            momentum.copy_(value)
-        update = orthogonalised(gradients.lerp(averaged, group["momentum"]))
+        ahead = list[Tensor]()
+        for momentum, gradient in zip(momenta, gradients, strict=True):
+            momentum.lerp_(gradient, 1 - group["momentum"])
+            ahead.append(gradient.lerp(momentum, group["momentum"]))
+        changes = self._matrices.changed(batch, ahead, orthogonalised)
         # A tall matrix has more outputs than inputs; this keeps the change of each output the same size (Jordan et al. 2024).
-        scale = max(1.0, update.shape[-2] / update.shape[-1]) ** 0.5
-        for parameter, change in zip(batch, update.unbind(), strict=True):
+        rows, columns = self._matrices.shape(batch[0])
+        scale = max(1.0, rows / columns) ** 0.5
+        for parameter, change in zip(batch, changes, strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
             parameter.sub_(change.to(parameter.dtype), alpha=group["lr"] * scale)
 
 
-def _by_shape(parameters: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
-    batches: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
-    for parameter in parameters:
-        if parameter.grad is not None:
-            batches[parameter.shape].append(parameter)
-    return list(batches.values())
-
-
-def build(config: Config, named: Named) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices, AdamW for the rest."""
+def build(config: Config, named: Named, matrices: Matrices | None = None) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices, AdamW for the rest; ``matrices`` brings those together that are cut."""
     hidden = [p for n, p in named if hidden_matrix(n, p)]
     rest = [(n, p) for n, p in named if not hidden_matrix(n, p)]
     parts = [
@@ -114,4 +115,4 @@ def build(config: Config, named: Named) -> list[torch.optim.Optimizer]:
     adamw = AdamW(groups, lr=config.scalar_lr, betas=(config.beta1, config.beta2), eps=1e-10)
     if not hidden:
         return [adamw]
-    return [Muon(hidden, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay), adamw]
+    return [Muon(hidden, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, matrices=matrices), adamw]

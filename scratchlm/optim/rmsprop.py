@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 
 from scratchlm.core.config import Settings
-from scratchlm.optim.groups import Named, by_decay
+from scratchlm.optim.groups import Matrices, Named, by_decay
 
 
 class Config(Settings):
@@ -21,7 +21,7 @@ class Config(Settings):
     weight_decay: float = Field(default=0.0, ge=0)
 
 
-def build(config: Config, named: Named) -> list[torch.optim.Optimizer]:
+def build(config: Config, named: Named, _matrices: Matrices | None = None) -> list[torch.optim.Optimizer]:
     """One RMSProp over all parameters."""
     groups = by_decay(named, weight_decay=config.weight_decay)
     return [torch.optim.RMSprop(groups, lr=config.lr, alpha=config.decay, eps=config.eps, momentum=config.momentum)]

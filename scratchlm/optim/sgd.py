@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 
 from scratchlm.core.config import Settings
-from scratchlm.optim.groups import Named, by_decay
+from scratchlm.optim.groups import Matrices, Named, by_decay
 
 
 class Config(Settings):
@@ -18,6 +18,6 @@ class Config(Settings):
     weight_decay: float = Field(default=0.0, ge=0)
 
 
-def build(config: Config, named: Named) -> list[torch.optim.Optimizer]:
+def build(config: Config, named: Named, _matrices: Matrices | None = None) -> list[torch.optim.Optimizer]:
     """One SGD over all parameters."""
     return [torch.optim.SGD(by_decay(named, weight_decay=config.weight_decay), lr=config.lr, momentum=config.momentum)]

@@ -81,7 +81,7 @@ def convert_(model: nn.Module, sharding: Mapping[str, str]) -> int:
 
     ``sharding`` is the architecture's table, which names all matrices of its blocks. Names and weights stay the same.
     """
-    blocks = [pattern for pattern, cut in sharding.items() if cut in ("columns", "rows")]
+    blocks = [pattern for pattern, cut in sharding.items() if cut.endswith(("columns", "rows", "columns of three"))]
     count = 0
     for name, module in model.named_modules():
         if (

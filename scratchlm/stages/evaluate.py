@@ -22,7 +22,7 @@ from scratchlm.evals.tasks import EXAM, TASKS, Task
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.parallel.precision import Precision
-from scratchlm.parallel.world import World
+from scratchlm.parallel.world import steady
 from scratchlm.sources import record
 from scratchlm.tokenizer.store import facts_of
 
@@ -77,7 +77,7 @@ def measure(
     config: Config, out: Draft, models: list[Artifact], text: tuple[Artifact, Artifact], knowledge: Knowledge | None, journal: Journal
 ) -> None:
     """Baselines, then model by model; what a killed run had finished is not measured again."""
-    World.start()
+    steady()
     corpus, shards = text
     scores: dict[str, Any] = {"baselines": once(out, "baselines", lambda: compare(config, corpus, journal)), "models": {}}
     answers: list[dict[str, Any]] = []

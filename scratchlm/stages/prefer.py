@@ -1,6 +1,5 @@
 """prefer: learn from pairs which answer is the better one (DPO). Leaves ``preferred/``."""
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -47,7 +46,7 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Tune the fine-tuned model on preferences, against a frozen copy of itself."""
     start = home.open("sft")
     inputs = {start.name: start.fingerprint} | _digest(config.pairs)
-    return home.build("preferred", config, inputs, lambda out: train(config, out, start, journal))
+    return home.build("preferred", config, inputs, lambda out: train(config, out, start, journal), together=True)
 
 
 def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None:
@@ -63,15 +62,13 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
     session.journal.event("pairs", kept=len(rows.kept), dropped=rows.dropped)
 
     def items(step: int) -> list[PairItem]:
-        batch = rows.batch(step)
+        batch = session.crew.own(rows.batch(step), 2 * config.pairs_per_step)
         with torch.no_grad():
             return [PairItem(batch, pair_logprobs(frozen, batch, session.precision, session.attend))]
 
     steps = max(1, round(rows.steps(1) * config.epochs))
-    state = session.train(model, items, Better(model.logits, config.beta, config.anchor), steps=steps)
-    session.leave(state, start.path / "tokenizer")
-    for name in (KNOWLEDGE, EXAMPLES):
-        shutil.copy(start.path / name, out.path / name)
+    state = session.train(model, items, Better(model.logits, config.beta, config.anchor), steps=steps, shared=True)
+    session.leave(state, start.path / "tokenizer", start.path / KNOWLEDGE, start.path / EXAMPLES)
     out.count(pairs=len(rows.kept), dropped_pairs=rows.dropped)
 
 

@@ -12,7 +12,7 @@ from scratchlm.batches.rows import TokenRows
 from scratchlm.batches.shards import open_split
 from scratchlm.core.artifact import Artifact, Draft, Home
 from scratchlm.core.config import with_sets
-from scratchlm.core.errors import ArtifactError, DataError
+from scratchlm.core.errors import ArtifactError, DataError, UsageError
 from scratchlm.core.journal import Journal, by_step
 from scratchlm.core.tensors import Every
 from scratchlm.evals import bits
@@ -21,13 +21,15 @@ from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.model import architectures, cost, qwen3
 from scratchlm.model.architectures import ModelConfig
+from scratchlm.parallel.layout import ROWS
 from scratchlm.parallel.precision import measured_speeds
+from scratchlm.parallel.world import processes
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer.interface import Tokenizer, begin_of_text
 from scratchlm.train import budget, devices, scaling
 from scratchlm.train.budget import Choice, Text
 from scratchlm.train.loop import Probe
-from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.objectives import NextToken
 from scratchlm.train.pace import tokens_per_s
 from scratchlm.train.session import REMEDY, Session, Training, steps_for
 from scratchlm.train.state import TrainState
@@ -89,6 +91,10 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
     """Train a base model on the shards."""
     shards, tokenizer = home.open("shards"), home.open("tokenizer")
     if config.budget is not None:
+        if processes() > 1:
+            raise UsageError(
+                "pretrain.budget: what a time is worth is measured on one process. Start it without torchrun, or leave budget out."
+            )
         config = as_on_the_ladder(config, journal)
 
     def make(out: Draft) -> None:
@@ -100,7 +106,7 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
         train(within(config, choice), out, shards, tokenizer, journal)
         outcome(config, choice, out, journal, seconds=time.monotonic() - begun if fresh else None)
 
-    return home.build("base", config, [shards, tokenizer], make)
+    return home.build("base", config, [shards, tokenizer], make, together=True)
 
 
 def as_on_the_ladder(config: Config, journal: Journal) -> Config:
@@ -197,7 +203,7 @@ def train(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, jo
     split = open_split(shards.path, "train", tokenizer=tokenizers.facts_of(vocabulary.path).sha256)
     steps = steps_for(config.tokens, per_step=config.rows * model.config.context)
     rows = TokenRows(split, model.config.context, config.rows, config.seed, warmup=round(config.length_warmup * steps))
-    objective = NextToken(model.logits, head_parameters(model))
+    objective = NextToken(model, session.crew.among)
     probes = (validation(config, session, shards, tokenizer), sample(config, tokenizer))
     state = session.train(model, lambda step: [rows.batch(step)], objective, steps=steps, probes=probes)
     session.leave(state, vocabulary.path)
@@ -221,11 +227,12 @@ def validation(config: Config, session: Session, shards: Artifact, tokenizer: To
     if not found.encoded:
         raise DataError("shards: the validation split is empty. Give more text, or a larger corpus.validation.")
 
-    def measure(state: TrainState) -> dict[str, Any]:
-        costs = bits.bits_of_documents(
-            state.model, found, session.precision, attend=session.attend, pad=tokenizer.end_of_text, unknown=tokenizer.unknown
-        )
-        return {"bits_per_byte": round(bits.bits_per_byte(costs, found).value, 5)}
+    crew, context = session.crew, config.model.context
+    size, place = session.world.size(*ROWS), session.world.place_along(*ROWS)
+
+    def measure(_state: TrainState) -> dict[str, Any]:
+        mine = bits.bits_by(crew.logprobs, found, context, pad=tokenizer.end_of_text, unknown=tokenizer.unknown, share=(place, size))
+        return {"bits_per_byte": round(bits.bits_per_byte(session.world.sums(mine, *ROWS), found).value, 5)}
 
     return Probe("validation", Every(config.validation_steps), measure)
 
@@ -234,7 +241,9 @@ def sample(config: Config, tokenizer: Tokenizer) -> Probe:
     """A greedy continuation of the prompt."""
 
     def measure(state: TrainState) -> dict[str, Any]:
-        speaker = Speaker(state.model, tokenizer, "base")
+        if (model := state.crew.whole()) is None:
+            return {}
+        speaker = Speaker(model, tokenizer, "base")
         prompt = [begin_of_text(tokenizer), *tokenizer.encode(config.sample_prompt)]
         (answer,) = speaker.engine.generate([prompt], Sampling(max_tokens=48))
         return {"prompt": config.sample_prompt, "text": tokenizer.decode(answer.ids)}

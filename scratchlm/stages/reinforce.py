@@ -3,7 +3,6 @@
 Strictly on-policy: answers are sampled at temperature 1 and used for one step, so the importance ratio is one and its clip never binds.
 """
 
-import shutil
 from collections.abc import Sequence
 
 import torch
@@ -27,6 +26,7 @@ from scratchlm.losses.likelihood import token_logprobs
 from scratchlm.losses.policy import group_advantages
 from scratchlm.model import store
 from scratchlm.model.architectures import Model
+from scratchlm.parallel.layout import ROWS
 from scratchlm.serve.choose import EXAMPLES
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer.interface import Tokenizer
@@ -56,7 +56,7 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
     if config.task not in TASKS:
         raise UsageError(f"reinforce.task: no task '{config.task}'.{nearest(config.task, TASKS)}")
     start = home.find("preferred") or home.open("sft")
-    return home.build("reinforced", config, [start], lambda out: train(config, out, start, journal))
+    return home.build("reinforced", config, [start], lambda out: train(config, out, start, journal), together=True)
 
 
 def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None:
@@ -71,29 +71,40 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
         raise UsageError(f"reinforce.task: '{config.task}' has nothing to ask about this text. Choose another task.")
 
     def items(step: int) -> list[Rollouts]:
-        asked = [problems[(step * config.prompts + place) % len(problems)] for place in range(config.prompts)]
-        return [rollouts(config, task, asked, Speaker(model, tokenizer, "policy"), frozen, session, step)]
+        places = own_prompts(config, session)
+        asked = [problems[(step * config.prompts + place) % len(problems)] for place in places]
+        policy = Speaker(session.crew.whole_everywhere(), tokenizer, "policy")
+        return [rollouts(config, task, asked, policy, frozen, session, seeds.derive(config.seed, "rollout", step=step))]
 
-    state = session.train(model, items, Rewarded(model.logits, config.kl), steps=config.steps)
-    session.leave(state, start.path / "tokenizer")
-    for name in (KNOWLEDGE, EXAMPLES):
-        shutil.copy(start.path / name, out.path / name)
+    state = session.train(model, items, Rewarded(model.logits, config.kl), steps=config.steps, shared=True)
+    session.leave(state, start.path / "tokenizer", start.path / KNOWLEDGE, start.path / EXAMPLES)
     out.count(task=config.task, rollouts=config.steps * config.prompts * config.group)
 
 
-def rollouts(config: Config, task: Task, asked: Sequence[Example], policy: Speaker, frozen: Model, session: Session, step: int) -> Rollouts:
-    """Answers of the policy to each problem, several times each, with their rewards; the seed derives from the step."""
+def own_prompts(config: Config, session: Session) -> range:
+    """Which of a step's problems this process asks."""
+    size = session.world.size(*ROWS)
+    if config.prompts % size:
+        raise UsageError(
+            f"reinforce.prompts: {config.prompts} cannot be shared out evenly among {size} processes. Set a multiple of {size}."
+        )
+    each, place = config.prompts // size, session.world.place_along(*ROWS)
+    return range(place * each, (place + 1) * each)
+
+
+def rollouts(config: Config, task: Task, asked: Sequence[Example], policy: Speaker, frozen: Model, session: Session, seed: int) -> Rollouts:
+    """Answers of the policy to each problem, several times each, with their rewards."""
     examples = [example for example in asked for _ in range(config.group)]
-    prompts = [policy.prompt_ids(example.messages) for example in examples]
-    seed = seeds.derive(config.seed, "rollout", step=step)
-    answers = policy.engine.generate(prompts, Sampling(temperature=1, max_tokens=config.max_tokens, seed=seed))
+    prompts, first = [policy.prompt_ids(example.messages) for example in examples], own_prompts(config, session).start * config.group
+    answers = policy.engine.generate(prompts, Sampling(temperature=1, max_tokens=config.max_tokens, seed=seed, first_row=first))
     rewards = [reward(task, example, answer, policy.tokenizer) for example, answer in zip(examples, answers, strict=True)]
     batch = answered(prompts, answers, pad=policy.tokenizer.end_of_text)
     advantages_PG = group_advantages(torch.tensor(rewards).view(len(asked), config.group))
+    sampled_BT = session.crew.logprobs(batch)
     with torch.no_grad():
-        sampled_BT, reference_BT = (logprobs(each, batch, session) for each in (policy.model, frozen))
-    per_answer = batch.weight / len(rewards)
-    return Rollouts(batch, sampled_BT, reference_BT, advantages_PG.view(-1, 1), torch.tensor(rewards), per_answer)
+        reference_BT = logprobs(frozen, batch, session)
+    weight, count = session.world.sums([batch.weight, float(len(rewards))], *ROWS)
+    return Rollouts(batch, sampled_BT, reference_BT, advantages_PG.view(-1, 1), torch.tensor(rewards), weight / count)
 
 
 def reward(task: Task, example: Example, answer: Answer, tokenizer: Tokenizer) -> float:

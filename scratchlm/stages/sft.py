@@ -26,7 +26,7 @@ from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer import template
 from scratchlm.tokenizer.interface import Tokenizer
 from scratchlm.train.loop import Probe
-from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.objectives import NextToken
 from scratchlm.train.session import Session, Training
 from scratchlm.train.state import TrainState
 
@@ -62,19 +62,19 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
     inputs = {made.name: made.fingerprint for made in (base, corpus) if made} | _digest(config.chats)
     if config.chats is not None:  # refused before an earlier model makes room
         packed_rows(list(read_chats(Path(config.chats))), tokenizers.load(base.path / "tokenizer"), context_of(base), config)
-    return home.build("sft", config, inputs, lambda out: train(config, out, base, corpus, journal))
+    return home.build("sft", config, inputs, lambda out: train(config, out, base, corpus, journal), together=True)
 
 
 def train(config: Config, out: Draft, base: Artifact, corpus: Artifact | None, journal: Journal) -> None:
     """All of fine-tuning: conversations in, a model out."""
     tokenizer = tokenizers.load(base.path / "tokenizer")
     model = store.load(base.path)[1].float()  # an adopted model may be stored in half precision, which is too coarse for small steps
-    session = Session.open(out, config, journal, model)
+    session = Session.open(out, config, journal, model, rows=config.rows)
     chats = conversations(config, out, corpus)
     rows = packed_rows(chats, tokenizer, model.config.context, config)
     tell(rows, chats, session.journal)
     steps = max(1, round(rows.steps(1) * config.epochs))
-    objective = NextToken(model.logits, head_parameters(model))
+    objective = NextToken(model, session.crew.among)
     probes = (sample(config, tokenizer, chats),)
     state = session.train(model, lambda step: [rows.batch(step)], objective, steps=steps, probes=probes)
     session.leave(state, base.path / "tokenizer")
@@ -118,7 +118,9 @@ def sample(config: Config, tokenizer: Tokenizer, chats: list[Conversation]) -> P
     openings = [opening(chat) for chat in chats]
 
     def measure(state: TrainState) -> dict[str, Any]:
-        speaker = Speaker(state.model, tokenizer, "sft")
+        if (model := state.crew.whole()) is None:
+            return {}
+        speaker = Speaker(model, tokenizer, "sft")
         asked = openings[state.step // config.sample_steps % len(openings)]
         if len(speaker.prompt_ids(asked)) >= speaker.context:
             return {"prompt": "(too long to show)", "text": ""}

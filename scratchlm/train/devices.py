@@ -9,7 +9,7 @@ from scratchlm.losses.likelihood import chunked_cross_entropy
 from scratchlm.model import architectures, qwen3
 from scratchlm.model.attention import packed
 from scratchlm.parallel.precision import Dtype, peak_gflops
-from scratchlm.parallel.world import World, devices
+from scratchlm.parallel.world import devices, steady
 
 SHAPE = qwen3.Config(vocab=61, context=32, layers=2, width=48, heads=4, kv_heads=2, head_dim=16, hidden=80)
 BOUND = 1e-3
@@ -36,7 +36,7 @@ def chosen(asked: str, journal: Journal) -> str:
 
 def fault_of(device: str) -> str | None:
     """What ``device`` computes otherwise than the processor, of a small model's loss and gradients in float32; None where nothing."""
-    World.start(device=device)  # before the first product there, which settles how all others are computed
+    steady(device=device)  # before the first product there, which settles how all others are computed
     try:
         own, right = gradients(device), gradients("cpu")
     except (RuntimeError, TypeError) as error:  # an operation or a dtype that the device does not have

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scratchlm.core.errors import CheckFailed
-from scratchlm.core.tensors import Attend, Regularised
+from scratchlm.core.tensors import Attend, Carried, Regularised
 from scratchlm.model.architectures import Model
 
 Made = tuple[Tensor, Tensor | float]
@@ -24,9 +24,14 @@ FAILURES = (CheckFailed, RuntimeError, ImportError, OSError, subprocess.Subproce
 
 def plainly(model: Model, tokens_BT: Tensor, positions_BT: Tensor, attend: Attend) -> Made:
     """One operation after another."""
+    return ended(model, model.through(model.entered(tokens_BT, positions_BT), positions_BT, attend), positions_BT)
+
+
+def ended(model: Model, carried: Carried, positions_BT: Tensor) -> Made:
+    """What comes of what the last block left."""
     if isinstance(model, Regularised):
-        return model.regularised(tokens_BT, positions_BT, attend)
-    return model.features(tokens_BT, positions_BT, attend), 0.0
+        return model.regularised(carried, positions_BT)
+    return model.ended(carried, positions_BT), 0.0
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from scratchlm.core.errors import CheckFailed, MemoryShort, ScratchError, Stoppe
 from scratchlm.core.journal import Journal
 from scratchlm.core.tensors import Attend, Every, Facts, Item, ModelInputs
 from scratchlm.model.attention import packed
+from scratchlm.parallel.layout import AXES, SEEN
 from scratchlm.parallel.precision import Precision
-from scratchlm.parallel.world import World
 from scratchlm.train import stop
 from scratchlm.train.checkpoint import Keeper
-from scratchlm.train.forward import Forward, plainly
+from scratchlm.train.forward import Forward, Made, plainly
 from scratchlm.train.meter import Meter
 from scratchlm.train.state import TrainState
 
@@ -69,22 +69,23 @@ class Plan:
     """What tells the share of the machine's peak."""
     falls: bool = False
     """Whether the loss must fall, as a likelihood's does, so that one that rises for good is said."""
+    shared: bool = False
+    """Whether items are this process's share already, as where they are costly to make; else each process takes its own."""
 
 
 Items = Callable[[int], Sequence[Item]]
 """What a step learns from: a pure function of its number (and, in reinforcement, of the model). Micro-batches are cut from it here."""
 
 
-def fit(
-    state: TrainState, items: Items, objective: Objective, plan: Plan, probes: tuple[Probe, ...], world: World, journal: Journal
-) -> None:
+def fit(state: TrainState, items: Items, objective: Objective, plan: Plan, probes: tuple[Probe, ...], journal: Journal) -> None:
     """Train ``state`` up to ``plan.steps``, from wherever it stands."""
+    world = state.crew.world
     with stop.listening() as wish:
         while state.step < plan.steps:
             started = time.perf_counter()
             rows = state.rows_at_once
             given = items(state.step)
-            facts = update(state, given, objective, plan, world)
+            facts = update(state, given, objective, plan)
             if state.rows_at_once != rows:
                 message = f"memory was short: {state.rows_at_once} rows at once from here on"
                 journal.event("smaller", rows=state.rows_at_once, message=message)
@@ -97,20 +98,24 @@ def fit(
             for probe in probes:
                 if probe.every.due(state.step, plan.steps):
                     journal.event(probe.name, step=state.step, tokens=state.tokens, **_measured(probe, state, facts["loss"]))
-            if plan.keeper.due(state.step) or wish.stop:
-                world.only_main(lambda: plan.keeper.save(state))
-            if wish.stop:
+            stopped = world.sum(float(wish.stop), *AXES) > 0
+            if plan.keeper.due(state.step) or stopped:
+                plan.keeper.save(state)
+            if stopped:
                 raise Stopped(
                     f"stopped after step {state.step} of {plan.steps}; a checkpoint was written. The same command goes on from here."
                 )
 
 
-def update(state: TrainState, items: Sequence[Item], objective: Objective, plan: Plan, world: World) -> dict[str, Any]:
+def update(state: TrainState, items: Sequence[Item], objective: Objective, plan: Plan) -> dict[str, Any]:
     """One step: gradients of all micro-batches, one division, the guard's verdict, one change."""
-    lr = state.set_lr(plan.factor(state.step))
-    weight = world.sum(sum(item.weight for item in items))  # over every rank and micro-batch of this step
-    loss_sum, sums = accumulated(state, items, objective, plan, world, scale=world.data_ranks / max(weight, 1e-9))
-    loss = world.sum(loss_sum) / max(weight, 1e-9)
+    lr, world = state.set_lr(plan.factor(state.step)), state.crew.world
+    own = items if plan.shared else [state.crew.own(item, len(objective.inputs(item).tokens_BT)) for item in items]
+    weight = world.sum(sum(item.weight for item in own), *SEEN)  # over every rank and micro-batch of this step
+    loss_sum, sums = accumulated(state, own, objective, plan, scale=1 / max(weight, 1e-9))
+    tokens = sum(item.tokens for item in own) if state.crew.has_loss else 0
+    totals = world.sums([loss_sum, float(tokens), *sums.values()], *SEEN, "pipeline")
+    loss, *means = (total / max(weight, 1e-9) for total in (totals[0], *totals[2:]))
     norm = clipped_norm(state, plan.clip)
     reason = "no position of the step has weight" if weight == 0 else state.guard.verdict(loss, norm)
     if reason is None:
@@ -119,29 +124,25 @@ def update(state: TrainState, items: Sequence[Item], objective: Objective, plan:
         state.scaler.update()
     for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
-    tokens = int(world.sum(float(sum(item.tokens for item in items))))
-    means = {name: world.sum(value) / max(weight, 1e-9) for name, value in sums.items()}
-    return {"loss": loss, "lr": lr, "grad_norm": norm, "weight": weight, "tokens": tokens} | means | ({"skipped": reason} if reason else {})
+    state.crew.forget()
+    facts = {"loss": loss, "lr": lr, "grad_norm": norm, "weight": weight, "tokens": int(totals[1])}
+    return facts | dict(zip(sums, means, strict=True)) | ({"skipped": reason} if reason else {})
 
 
-def accumulated(
-    state: TrainState, items: Sequence[Item], objective: Objective, plan: Plan, world: World, *, scale: float
-) -> tuple[float, Facts]:
+def accumulated(state: TrainState, items: Sequence[Item], objective: Objective, plan: Plan, *, scale: float) -> tuple[float, Facts]:
     """Every parameter's gradient over all of the step, times ``scale``; the loss SUM and the facts' sums come back.
 
     Where memory runs out the step is begun again with half as many rows at once: the sum is the same, but for the order of its terms.
     """
+    world = state.crew.world
     while True:
         try:
             torch.manual_seed(seeds.derive(state.seed, "dropout", step=state.step, rank=world.rank))
             state.model.train()
-            loss_sum, sums = 0.0, Counter[str]()
-            for item in (part for whole in items for part in whole.split(state.rows_at_once)):
-                there = item.to(torch.device(world.device))
-                part, facts = backward(state, there, objective, plan.precision, scale=scale, attend=plan.attend, forward=plan.forward)
-                loss_sum += part
-                sums.update({name: float(value) for name, value in facts.items()})
-            return loss_sum, dict(sums)
+            parts = [part.to(torch.device(world.device)) for whole in items for part in whole.split(state.rows_at_once)]
+            sums = (piped if state.crew.pipe else one_by_one)(state, parts, objective, plan, scale)
+            state.crew.settle()
+            return sums
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -150,7 +151,37 @@ def accumulated(
         rows = min(state.rows_at_once, max(len(objective.inputs(item).tokens_BT) for item in items))
         if rows == 1:
             raise MemoryShort("training: memory does not hold a step of one row. Set a smaller model or a shorter model.context.")
+        if not world.alone:
+            raise MemoryShort(f"training: memory does not hold {rows} rows at once. Set rows_at_once={rows // 2}, or another parallel.")
         state.rows_at_once = rows // 2
+
+
+def one_by_one(state: TrainState, parts: Sequence[Item], objective: Objective, plan: Plan, scale: float) -> tuple[float, Facts]:
+    """The gradients of micro-batches, one after another."""
+    loss_sum, sums = 0.0, Counter[str]()
+    for number, item in enumerate(parts, start=1):
+        state.crew.announce(number == len(parts))
+        part, facts = backward(state, item, objective, plan.precision, scale=scale, attend=plan.attend, forward=plan.forward)
+        loss_sum += part
+        sums.update({name: float(value) for name, value in facts.items()})
+    return loss_sum, dict(sums)
+
+
+def piped(state: TrainState, parts: Sequence[Item], objective: Objective, plan: Plan, scale: float) -> tuple[float, Facts]:
+    """The same in a pipeline, where several are under way at once; the loss SUM is known at its end only, 0 elsewhere."""
+    losses: dict[int, float] = {}
+
+    def lost(made: Made, number: int) -> Tensor:
+        (x_BTD, zero), item = made, parts[number]
+        with plan.precision.autocast():
+            loss, _ = objective.loss(x_BTD, item)
+        losses[number] = float(loss.detach())
+        return (loss + item.weight * zero) * scale
+
+    assert state.crew.pipe is not None
+    given = [objective.inputs(item) for item in parts]
+    state.crew.pipe.step([(each.tokens_BT, each.positions_BT, each.segments_BT) for each in given], lost)
+    return sum(losses.values()), {}
 
 
 def out_of_memory(error: RuntimeError) -> bool:
@@ -172,7 +203,7 @@ def backward(
     """Add one micro-batch's gradients, times ``scale``; its loss SUM and facts come back."""
     inputs = objective.inputs(item)
     with precision.autocast():
-        x_BTD, zero = forward(state.model, inputs.tokens_BT, inputs.positions_BT, attend(inputs.segments_BT))
+        x_BTD, zero = state.crew.made(inputs, attend, forward)
         wished = item.weight * zero  # the gradient of a model's own wishes, as strong as the mean loss; the loss stays the loss
         loss, facts = objective.loss(x_BTD, item)
     scaled = (loss + wished) * scale
@@ -185,7 +216,10 @@ def clipped_norm(state: TrainState, clip: float | None) -> float:
     if state.scaler is not None:
         for optimizer in state.optimizers:
             state.scaler.unscale_(optimizer)
-    return float(torch.nn.utils.clip_grad_norm_(state.model.parameters(), clip if clip is not None else float("inf")))
+    norm = math.sqrt(state.crew.squares())
+    if clip is not None and norm > clip:
+        torch._foreach_mul_([part.own.grad for part in state.parts if part.own.grad is not None], clip / norm)  # pyright: ignore[reportPrivateImportUsage]
+    return norm
 
 
 def _change(state: TrainState) -> None:

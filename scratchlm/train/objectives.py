@@ -1,6 +1,5 @@
 """What is asked of the model: the next token, the better of two answers, or more of what was rewarded."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scratchlm.batches.chat import PreferenceBatch
-from scratchlm.core.tensors import Batch, Facts, ModelInputs, moved
+from scratchlm.core.tensors import Among, Batch, Facts, ModelInputs, moved
 from scratchlm.losses.likelihood import Head, chunked_cross_entropy, token_logprobs
 from scratchlm.losses.policy import grpo
 from scratchlm.losses.preference import PairLogprobs, dpo
+from scratchlm.model.architectures import Model
 
 CLIP = 0.2
 """How far a step may move a token's probability ratio before the loss goes flat; it binds only when rollouts are used twice."""
@@ -19,22 +19,25 @@ CLIP = 0.2
 
 def head_parameters(model: torch.nn.Module) -> list[Tensor]:
     """The parameters that ``logits`` reads: the head's, or the embedding's where they are tied."""
-    named = dict(model.named_parameters())
-    return [named.get("head.weight", named["embedding.weight"])]
+    head = model.head if isinstance(model.head, torch.nn.Linear) else model.embedding
+    assert isinstance(head, torch.nn.Linear | torch.nn.Embedding)
+    return [head.weight]
 
 
 @dataclass(frozen=True)
 class NextToken:
     """Negative log-likelihood of each target: pre-training and supervised fine-tuning."""
 
-    head: Head
-    parameters: Sequence[Tensor]
+    model: Model
+    among: Among | None = None
+    """The processes that share the head out; None: all of it is here."""
 
     def inputs(self, item: Batch) -> ModelInputs:
         return item.inputs
 
     def loss(self, x_BTD: Tensor, item: Batch) -> tuple[Tensor, Facts]:
-        return chunked_cross_entropy(self.head, x_BTD, item.targets_BT, item.weights_BT, parameters=self.parameters), {}
+        given, parameters = (x_BTD, item.targets_BT, item.weights_BT), head_parameters(self.model)
+        return chunked_cross_entropy(self.model.logits, *given, parameters=parameters, among=self.among), {}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from scratchlm.model.architectures import AnyConfig
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.choose import SHARE, free_bytes, least_bytes
 from scratchlm.train.loop import Plan, out_of_memory, update
-from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.objectives import NextToken
 from scratchlm.train.session import Session, Training
 from scratchlm.train.state import TrainState
 
@@ -41,14 +41,14 @@ def steps(shape: AnyConfig, config: Training, batch: Batch, tokens: int) -> list
     model = architectures.build(shape, seed=config.seed)
     with tempfile.TemporaryDirectory() as folder:
         session = Session.open(Draft(Path(folder)), config, Journal(), model, tokens=tokens, rows=len(batch.targets_BT))
-        state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=session.precision.scaler())
+        state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=session.precision.scaler(), crew=session.crew)
         state.rows_at_once = session.rows_at_once
         plan = Plan(1, lambda _: 0.0, session.precision, Keeper(Path(folder)), config.clip, session.attend, session.forward)
-        objective = NextToken(model.logits, head_parameters(model))
-        update(state, [batch], objective, plan, session.world)
+        objective = NextToken(model)
+        update(state, [batch], objective, plan)
         begun, taken = time.perf_counter(), list[float]()
         while len(taken) < STEPS or time.perf_counter() - begun < SECONDS:
             started = time.perf_counter()
-            update(state, [batch], objective, plan, session.world)
+            update(state, [batch], objective, plan)
             taken.append(time.perf_counter() - started)
     return taken

@@ -11,21 +11,23 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from scratchlm.core.artifact import CHECKPOINTS, Draft, files_under, write_atomically
-from scratchlm.core.config import Settings
+from scratchlm.core.artifact import CHECKPOINTS, Draft, files_under
+from scratchlm.core.config import FREE, Settings, with_sets
 from scratchlm.core.errors import ArtifactError, UsageError
 from scratchlm.core.journal import Journal, written_to
 from scratchlm.core.tensors import Attend
-from scratchlm.model import store
-from scratchlm.model.architectures import ARCHITECTURES, Model, parameters_of
+from scratchlm.model import architectures, cost, store
+from scratchlm.model.architectures import ARCHITECTURES, Model
 from scratchlm.optim import OptimizerConfig, adamw
 from scratchlm.optim.schedule import Cosine, ScheduleConfig, factor
 from scratchlm.parallel.float8 import UNIT, convert_
+from scratchlm.parallel.layout import ROWS, Layout
 from scratchlm.parallel.precision import Dtype, Precision, measured_speeds
 from scratchlm.parallel.world import World, devices
 from scratchlm.report.tensorboard import tensorboard_view
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.choose import WAYS, all_bytes, compiled_times, even_parts, least_bytes, rows_that_fit, times, unfit
+from scratchlm.train.crew import Crew, formed
 from scratchlm.train.devices import chosen, peak_of
 from scratchlm.train.forward import Forward
 from scratchlm.train.loop import Items, Objective, Plan, Probe, fit
@@ -35,6 +37,10 @@ from scratchlm.train.state import TrainState
 
 DECISIONS, JOURNAL = "decisions.json", "journal.jsonl"
 REMEDY = "Start it anew with --again."
+ALONE_ONLY = ("float8", "float16")
+"""Dtypes whose scales each process would choose for itself."""
+LAYERS_TRIED = 2
+"""Of a model that no process holds whole, when ways to compute it are timed."""
 
 
 class Training(Settings):
@@ -55,6 +61,8 @@ class Training(Settings):
     rows_at_once: int | None = Field(default=None, ge=1)
     """Rows of a micro-batch; None: as many of the step's rows as memory holds."""
     seed: int = 0
+    parallel: Layout = Field(default=Layout(), json_schema_extra=FREE)
+    """How the processes that torchrun starts share the work; a run may go on with another division."""
 
 
 class Decisions(Settings):
@@ -91,13 +99,18 @@ class Session:
 
     out: Draft
     config: Training
-    world: World
+    crew: Crew
     precision: Precision
     attend: Callable[[Tensor], Attend]
     rows_at_once: int
     journal: Journal
     forward: Forward
     meter: Meter
+
+    @property
+    def world(self) -> World:
+        """The processes that train together."""
+        return self.crew.world
 
     @classmethod
     def open(
@@ -107,34 +120,41 @@ class Session:
 
         For ``tokens`` and ``rows`` see ``decide``.
         """
-        log = journal.also(written_to(out.path / JOURNAL), tensorboard_view(out.path / "tensorboard"))
+        log = journal.also(written_to(out.path / JOURNAL), tensorboard_view(out.path / "tensorboard")) if out.writes else journal
         path = out.path / DECISIONS
-        if path.exists():
-            decisions = read_decisions(path)
-        else:
-            decisions = decide(config, model, log, tokens=tokens, rows=rows)
-            out.write_json(DECISIONS, json.loads(decisions.model_dump_json()))
-            log.event("decisions", **decisions.model_dump(), note=decisions.told())
-        if decisions.device not in devices():
-            raise ArtifactError(f"{path}: this run was begun on {decisions.device}, and torch finds none here now. {REMEDY}")
-        world, way = World.start(decisions.threads, device=decisions.device), WAYS[decisions.way]
+        before = read_decisions(path) if path.exists() else None
+        if before is not None and before.device not in devices():
+            raise ArtifactError(f"{path}: this run was begun on {before.device}, and torch finds none here now. {REMEDY}")
+        world = World.start(device=before.device if before else chosen(config.device, log), layout=config.parallel)
+        decisions = before or decided(config, out, log, model, world, tokens=tokens, rows=rows)
+        torch.set_num_threads(decisions.threads)
+        way = WAYS[decisions.way]
         model.to(world.device)
         precision = Precision(decisions.dtype, decisions.device, way.kernels)
         if way.kernels and (reason := unfit(model, precision)):
             raise ArtifactError(f"{path}: this run was begun with kernels, which cannot be had here now: {reason}. {REMEDY}")
         prepare_(model, decisions.dtype)
-        forward = way.forward(decisions.rows_at_once, model.config.context)
-        meter = Meter(model.config, decisions.peak_gflops)
-        return cls(out, config, world, precision, way.attention, decisions.rows_at_once, log, forward, meter)
+        crew = formed(model, world)
+        crew.computes(way.attention, precision)
+        at_once = decisions.rows_at_once if rows is None else crew.even_rows(rows, decisions.rows_at_once)
+        forward = way.forward(at_once, model.config.context)
+        meter = Meter(model.config, decisions.peak_gflops * world.processes)
+        return cls(out, config, crew, precision, way.attention, at_once, log, forward, meter)
 
-    def train(self, model: Model, items: Items, objective: Objective, *, steps: int, probes: tuple[Probe, ...] = ()) -> TrainState:
-        """Train ``model`` for ``steps`` steps, from its newest checkpoint if there is one."""
+    def train(
+        self, model: Model, items: Items, objective: Objective, *, steps: int, probes: tuple[Probe, ...] = (), shared: bool = False
+    ) -> TrainState:
+        """Train ``model`` for ``steps`` steps, from its newest checkpoint if there is one; for ``shared`` see ``Plan``."""
         config = self.config
-        state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=self.precision.scaler())
-        keeper = Keeper(self.out.path / CHECKPOINTS, steps=config.checkpoint_steps, minutes=config.checkpoint_minutes)
+        if not isinstance(objective, NextToken) and self.world.size("tensor", "context", "pipeline") > 1:
+            raise UsageError(
+                "parallel: only pretrain and sft share layers, matrices or positions out. Set tensor, context and pipeline to 1."
+            )
+        state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=self.precision.scaler(), crew=self.crew)
+        keeper = Keeper(self.out.path / CHECKPOINTS, self.world, steps=config.checkpoint_steps, minutes=config.checkpoint_minutes)
+        state.rows_at_once = self.rows_at_once
         if not keeper.restore(state, self.journal):
-            state.rows_at_once = self.rows_at_once
-            self.journal.event("begin", steps=steps, parameters=parameters_of(model), dtype=self.precision.dtype)
+            self.journal.event("begin", steps=steps, parameters=cost.parameters(model.config), dtype=self.precision.dtype)
         plan = Plan(
             steps,
             lambda step: factor(config.schedule, step, steps),
@@ -145,17 +165,22 @@ class Session:
             self.forward,
             self.meter,
             falls=isinstance(objective, NextToken),
+            shared=shared,
         )
-        fit(state, items, objective, plan, probes, self.world, self.journal)
+        fit(state, items, objective, plan, probes, self.journal)
         return state
 
-    def leave(self, state: TrainState, tokenizer: Path) -> None:
-        """Write the finished model, with its tokenizer beside it."""
-        store.save_model(state.model, self.out.path)
+    def leave(self, state: TrainState, tokenizer: Path, *beside: Path) -> None:
+        """Write the finished model, with its tokenizer and files of an earlier one beside it."""
+        model = self.crew.whole()
+        if model is not None:
+            store.save_model(model, self.out.path)
         for file in files_under(tokenizer):
-            write_atomically(self.out.path / "tokenizer" / file.relative_to(tokenizer), file.read_bytes())
+            self.out.write_bytes(f"tokenizer/{file.relative_to(tokenizer).as_posix()}", file.read_bytes())
+        for file in beside:
+            self.out.write_bytes(file.name, file.read_bytes())
         self.out.count(
-            parameters=parameters_of(state.model),
+            parameters=cost.parameters(state.model.config),
             steps=state.step,
             tokens=state.tokens,
             skipped=state.guard.skipped,
@@ -163,6 +188,21 @@ class Session:
         )
         if (share := usual_share(self.out.path / JOURNAL)) is not None:
             self.out.count(mfu=round(share, 4))
+
+
+def decided(
+    config: Training, out: Draft, journal: Journal, model: Model, world: World, *, tokens: int | None, rows: int | None
+) -> Decisions:
+    """What the main process measures and chooses; all hear of it."""
+
+    def measure() -> str:
+        share = rows // world.size(*ROWS) if rows else rows
+        made = decide(config, model, journal, tokens=tokens, rows=share, world=world)
+        out.write_json(DECISIONS, json.loads(made.model_dump_json()))
+        journal.event("decisions", **made.model_dump(), note=made.told())
+        return made.model_dump_json()
+
+    return Decisions.model_validate_json(world.told(world.only_main(measure)) or "")
 
 
 def read_decisions(path: Path) -> Decisions:
@@ -173,33 +213,37 @@ def read_decisions(path: Path) -> Decisions:
         raise ArtifactError(f"{path}: not decisions that this version understands. {REMEDY}") from None
 
 
-def decide(config: Training, model: Model, journal: Journal, *, tokens: int | None = None, rows: int | None = None) -> Decisions:
+def decide(
+    config: Training, model: Model, journal: Journal, *, tokens: int | None = None, rows: int | None = None, world: World | None = None
+) -> Decisions:
     """Measure this machine; dtype, way and rows follow unless the recipe names them.
 
     ``tokens`` are those of the whole run, ``rows`` those of a step, where they are known: what takes long to try is tried only where
-    ``tokens`` says that it can pay, and no more rows are computed at once than a step has.
+    ``tokens`` says that it can pay, and no more rows are computed at once than a step has. Where many processes share a model out, ways
+    are tried on some of its layers.
     """
-    threads = torch.get_num_threads()
-    device = chosen(config.device, journal)
-    if (least := least_bytes(model.config, config.optimizer)) > (there := all_bytes(device)):
+    world = world or World.start(device=chosen(config.device, journal))
+    device, threads = world.device, torch.get_num_threads()
+    if world.alone and (least := least_bytes(model.config, config.optimizer)) > (there := all_bytes(device)):
         raise UsageError(
             f"model: a step of one row takes {least / 1e9:,.1f} GB at least, and {device} has {there / 1e9:,.1f} GB here. "
             "Set a smaller model or a shorter model.context."
         )
     speeds = measured_speeds(device)
     dtype = speeds.faster if config.dtype == "auto" else config.dtype
+    if dtype in ALONE_ONLY and not world.alone:
+        raise UsageError(f"dtype: {dtype} is for one process, and there are {world.processes}. Set dtype to bfloat16 or auto.")
     peak = peak_of(dtype, device, float32=speeds.float32)
-    World.start(threads, device=device)
-    precision = Precision(dtype, device)
-    if eights := prepare_(model.to(device), dtype):
+    precision, tried = Precision(dtype, device), model if world.alone else small(model)
+    if eights := prepare_(tried.to(device), dtype):
         journal.event("float8", note=f"{eights} matrices are multiplied in 8 bits where a micro-batch has a multiple of {UNIT} positions")
-    found, left_out = times(model, precision)
+    found, left_out = times(tried, precision)
     if (reason := left_out.get("kernels")) and dtype == "bfloat16" and device == "cpu":
         journal.event("way", note=f"torch's own operations are taken: there are no kernels for this ({reason})")
     way = min(found, key=lambda name: found[name])
     at_once = config.rows_at_once or even_parts(rows, rows_that_fit(model.config, config.optimizer, device, way=way))
     whole = rows is not None and rows <= at_once
-    trial = compiled_times(model, precision, found, rows=at_once, tokens=tokens or 0, whole=whole)
+    trial = compiled_times(tried, precision, found, rows=at_once, tokens=tokens or 0 if world.alone else 0, whole=whole)
     comparable = trial.ways_ms or found  # a trial is on the run's own rows, all others are on some
     found |= trial.ways_ms
     return Decisions(
@@ -216,6 +260,11 @@ def decide(config: Training, model: Model, journal: Journal, *, tokens: int | No
         rows_at_once=at_once,
         torch=torch.__version__,
     )
+
+
+def small(model: Model) -> Model:
+    """One of the same shape with few layers."""
+    return architectures.build(with_sets(model.config, [f"layers={min(model.config.layers, LAYERS_TRIED)}"]), seed=0)
 
 
 def prepare_(model: Model, dtype: Dtype) -> int:

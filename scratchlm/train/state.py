@@ -3,7 +3,7 @@
 Sample order, dropout and schedules are pure functions of seed and step; they need no saving.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from scratchlm.model.architectures import Model
 from scratchlm.optim import OPTIMIZERS, OptimizerConfig
-from scratchlm.optim.groups import trainable
+from scratchlm.parallel.matrices import Matrices
+from scratchlm.parallel.parts import Part, by_name
+from scratchlm.train.crew import Crew, alone
 from scratchlm.train.guard import Guard
 
 
@@ -30,31 +32,48 @@ class TrainState:
     """Positions computed so far."""
     rows_at_once: int = 1 << 30
     """Rows of a micro-batch at most; it falls when memory is short."""
+    crew: Crew = None  # pyright: ignore[reportAssignmentType]  # alone unless given
+    """This process's share of the model and of each step."""
+
+    def __post_init__(self) -> None:
+        self.crew = self.crew or alone(self.model)
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """What this process holds of each parameter that learns: all of it, where there is one process."""
+        return self.crew.parts
 
     @classmethod
-    def begin(cls, model: Model, optimizer: OptimizerConfig, *, seed: int, scaler: "torch.amp.GradScaler | None" = None) -> "TrainState":
-        """The state before the first step."""
-        made = OPTIMIZERS[optimizer.kind].build(optimizer, trainable(model))  # pyright: ignore[reportArgumentType]
+    def begin(
+        cls,
+        model: Model,
+        optimizer: OptimizerConfig,
+        *,
+        seed: int,
+        scaler: "torch.amp.GradScaler | None" = None,
+        crew: Crew | None = None,
+    ) -> "TrainState":
+        """The state before the first step; one process has all of the model unless a ``crew`` is given."""
+        crew = crew or alone(model)
+        matrices = None if crew.world.alone else Matrices(crew.parts, crew.world)
+        made = OPTIMIZERS[optimizer.kind].build(optimizer, list(by_name(crew.parts)), matrices)  # pyright: ignore[reportArgumentType]
         for group in (group for part in made for group in part.param_groups):
             group["peak_lr"] = group["lr"]
-        return cls(model, made, seed, scaler)
+        return cls(model, made, seed, scaler, crew=crew)
 
-    def optimizer_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor an optimizer remembers, by ``optimizer.parameter.name``."""
-        for number, optimizer in enumerate(self.optimizers):
-            for index, entries in optimizer.state_dict()["state"].items():
-                yield from ((f"{number}.{index}.{name}", value) for name, value in entries.items() if isinstance(value, Tensor))
+    def optimizer_tensors(self) -> Iterator[tuple[Part, str, Tensor]]:
+        """Every tensor that an optimizer remembers: of which parameter, under which name; of no dims, or of those of ``part.own``."""
+        remembered = {parameter: entries for optimizer in self.optimizers for parameter, entries in optimizer.state.items()}
+        for part in self.parts:
+            yield from ((part, name, value) for name, value in remembered.get(part.own, {}).items() if isinstance(value, Tensor))
 
-    def load_optimizer_tensors(self, tensors: dict[str, Tensor]) -> None:
+    def load_optimizer_tensors(self, tensors: Iterable[tuple[Part, str, Tensor]]) -> None:
         """Put back what ``optimizer_tensors`` gave."""
-        for number, optimizer in enumerate(self.optimizers):
-            whole = optimizer.state_dict()
-            whole["state"] = {}
-            for key, tensor in tensors.items():
-                owner, index, name = key.split(".", 2)
-                if int(owner) == number:
-                    whole["state"].setdefault(int(index), {})[name] = tensor
-            optimizer.load_state_dict(whole)
+        owners = {p: optimizer for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"]}
+        for optimizer in self.optimizers:
+            optimizer.state.clear()
+        for part, name, tensor in tensors:
+            owners[part.own].state[part.own][name] = tensor.to(part.own.device)
 
     def set_lr(self, factor: float) -> float:
         """Give each group its peak learning rate times ``factor``; the first group's rate comes back."""

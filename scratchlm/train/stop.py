@@ -19,14 +19,17 @@ class Wish:
 
 @contextmanager
 def listening() -> Iterator[Wish]:
-    """While inside, a stop signal is remembered instead of raised; a second one is raised at once."""
+    """While inside, a stop signal is remembered instead of raised; a second Ctrl-C is raised at once.
+
+    A second SIGTERM is not: where many processes are started together, more than one of those that watch over them may send it.
+    """
     wish = Wish()
     if threading.current_thread() is not threading.main_thread():
         yield wish
         return
 
     def note(number: int, _frame: FrameType | None) -> None:
-        if wish.stop:
+        if wish.stop and number == signal.SIGINT:
             raise KeyboardInterrupt
         wish.stop = True
 
