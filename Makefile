@@ -18,6 +18,7 @@ check: .venv/.dev ## format, lint, types, reference page and guide, each as it s
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python docs/tables.py --check
+	$(BIN)/python -m docs.drawings --check
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs/guide docs/_build
 
 test: .venv/.dev ## every test but the long ones
@@ -38,6 +39,7 @@ evidence: .venv/.dev ## the runs behind the committed results table; takes hours
 
 docs: .venv/.dev ## write the reference page and build the guide into docs/_build
 	$(BIN)/python docs/tables.py
+	$(BIN)/python -m docs.drawings
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs/guide docs/_build
 	@echo "guide: docs/_build/index.html"
 

@@ -37,7 +37,9 @@ VERBS = {
     "export": Verb("Write the model for other runtimes, and check what they make of it.", ("format",)),
     "report": Verb("Write one HTML page about the run."),
     ADOPT: Verb("Make a home from a model that somebody else trained."),
-    "plan": Verb("Tell what a recipe's model costs before anything is built: parameters, arithmetic, memory.", ("set", "budget")),
+    "plan": Verb(
+        "Tell what a recipe's model costs before anything is built: parameters, arithmetic, memory.", ("set", "budget", "devices")
+    ),
     "launch": Verb(
         "Print how to train a recipe by many processes, or write a job file for Slurm or Kubernetes; nothing is started.",
         ("set", "again", "verb", "nodes", "processes", "slurm", "kubernetes", "partition", "account", "image", "volume", "hours"),
@@ -84,6 +86,9 @@ OPTIONS: dict[str, Any] = {
     "budget": Annotated[
         str | None,
         typer.Option("--budget", metavar="TIME", help="Pre-train for so long, as 90s, 30m or 2h: size, tokens and rates are chosen."),
+    ],
+    "devices": Annotated[
+        str | None, typer.Option("--devices", metavar="NxKIND", help="How many of which share the work out, such as 8xH100: the best way.")
     ],
     "format": Annotated[str | None, typer.Option("--format", metavar="NAME", help="hf, gguf, or both as hf,gguf.")],
     "model": Annotated[str | None, typer.Option("--model", metavar="NAME", help="base, sft, preferred or reinforced.")],

@@ -17,10 +17,9 @@ class Crowd:
     def __init__(self, size: int) -> None:
         self.size, self._ends, self._processes = size, list[Connection](), list[Any]()
         context = torch.multiprocessing.get_context("spawn")
-        port = free_port()
         for rank in range(size):
             ours, theirs = context.Pipe()
-            process = context.Process(target=serve, args=(theirs, rank, size, port), daemon=True)
+            process = context.Process(target=serve, args=(theirs, rank, size), daemon=True)
             process.start()
             theirs.close()
             self._ends.append(ours)
@@ -28,8 +27,9 @@ class Crowd:
 
     def run(self, act: Callable[..., Any], *given: Any) -> list[Any]:
         """What ``act(*given)``, a function of a test module, returns in each process."""
+        port = free_port()  # each time another: words of an earlier meeting may still lie at the old one
         for end in self._ends:
-            end.send((act.__module__, act.__name__, given))
+            end.send((port, act.__module__, act.__name__, given))
         found = [end.recv() if end.poll(120) else (False, "it did not answer within 120 s") for end in self._ends]
         faults = [f"process {rank}: {said}" for rank, (fine, said) in enumerate(found) if not fine]
         if faults:
@@ -52,16 +52,19 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def serve(end: Connection, rank: int, size: int, port: int) -> None:
+def serve(end: Connection, rank: int, size: int) -> None:
     """One process: do what is asked until nobody asks any more."""
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1")
     torch.set_num_threads(1)
     while True:
         try:
-            module, name, given = end.recv()
+            port, module, name, given = end.recv()
         except EOFError:
             return
+        os.environ["MASTER_PORT"] = str(port)
         try:
             end.send((True, getattr(importlib.import_module(module), name)(*given)))
         except Exception:  # noqa: BLE001  (whatever it is, it is told)
             end.send((False, traceback.format_exc()))
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # and the threads of all its groups

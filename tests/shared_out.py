@@ -42,7 +42,7 @@ class Case:
 
     model: str
     layout: Layout = field(default_factory=Layout)
-    steps: int = 3
+    steps: int = 2
     dtype: str = "float64"
     optimizer: str = "adamw"
     rows_at_once: int = 1

@@ -21,12 +21,13 @@ from scratchlm.generate.cache import Cache
 from scratchlm.generate.sample import Sampling
 from scratchlm.losses.likelihood import chunked_cross_entropy
 from scratchlm.model import attention, cost
+from scratchlm.model.anatomy import Manner
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model, build, parameters_of, shape_only
 from scratchlm.model.sizes import SIZES
 from scratchlm.optim import OPTIMIZERS, OptimizerConfig, rmsprop, sgd
 from scratchlm.parallel.precision import Precision
 from scratchlm.train.loop import backward
-from scratchlm.train.objectives import NextToken, head_parameters
+from scratchlm.train.objectives import NextToken
 from scratchlm.train.state import TrainState
 
 LENGTH = 12
@@ -107,8 +108,8 @@ def test_optimizers_remember_what_the_formula_says(name: str, kind: str):
     step(state.model, random_tokens(4, LENGTH))
     for optimizer in state.optimizers:
         optimizer.step()
-    found = sum(tensor.nbytes for _, tensor in state.optimizer_tensors() if tensor.ndim)
-    counters = sum(tensor.nbytes for _, tensor in state.optimizer_tensors() if not tensor.ndim)
+    found = sum(tensor.nbytes for _, _, tensor in state.optimizer_tensors() if tensor.ndim)
+    counters = sum(tensor.nbytes for _, _, tensor in state.optimizer_tensors() if not tensor.ndim)
     assert cost.optimizer_bytes(SHAPES[name], config.kind, momentum=dict(config).get("momentum", 0.0)) == found
     assert counters <= 4 * len(list(state.model.parameters()))
 
@@ -136,6 +137,26 @@ def kept_for_the_way_back(model: Model, tokens_BT: Tensor, segments_BT: Tensor) 
 def test_activations_are_the_tensors_that_autograd_keeps(shape: AnyConfig):
     model, segments_BT = build(shape, seed=0).train(), (torch.arange(LENGTH) > 4).long().expand(2, LENGTH)
     assert kept_for_the_way_back(model, random_tokens(2, LENGTH), segments_BT) == cost.activation_bytes(shape, 2, LENGTH)
+
+
+HALF = Manner(half=True)
+
+
+@every_variant
+def test_in_half_precision_autograd_keeps_what_products_copy(shape: AnyConfig):
+    """Beside the activations each matrix of the blocks once more, as halves."""
+    model, segments_BT = build(shape, seed=0).train(), (torch.arange(LENGTH) > 4).long().expand(2, LENGTH)
+    with Precision("bfloat16").autocast():
+        found = kept_for_the_way_back(model, random_tokens(2, LENGTH), segments_BT)
+    halves = 2 * sum(p.numel() for name, p in model.named_parameters() if name.startswith("layers.") and p.ndim == 2)
+    short = shape.model_copy(update={"context": LENGTH})
+    assert found == halves + shape.layers * cost.block_bytes(short, 2, HALF)[0] + cost.end_bytes(short, 2, HALF, last=True)
+
+
+def test_blocks_and_ends_are_all_that_is_kept():
+    for shape in SHAPES.values():
+        kept = shape.layers * cost.block_bytes(shape, 3, Manner())[1] + cost.end_bytes(shape, 3, Manner(), last=True)
+        assert kept == cost.activation_bytes(shape, 3)
 
 
 @every_variant
@@ -221,10 +242,24 @@ def test_the_loss_holds_what_the_formula_says(name: str, vocab: int, width: int,
 
     def work() -> None:
         x_BTD = given.clone().requires_grad_()
-        NextToken(model.logits, head_parameters(model)).loss(x_BTD, item)
+        NextToken(model).loss(x_BTD, item)
 
     # Left out are a flag for each position and a few numbers for each of a chunk.
     assert peak_bytes(work) == pytest.approx(cost.loss_bytes(shape, rows, length), rel=0.01)
+
+
+@pytest.mark.parametrize(("vocab", "width", "rows", "length"), LOSSES.values(), ids=list(LOSSES))
+def test_in_half_precision_the_loss_holds_what_the_formula_says(vocab: int, width: int, rows: int, length: int):
+    shape, item = widened("llama", vocab, width), all_trained(rows, length, vocab)
+    model = build(shape, seed=0)
+    given = torch.randn(rows, length, width)
+
+    def work() -> None:
+        x_BTD = given.clone().requires_grad_()
+        with Precision("bfloat16").autocast():
+            NextToken(model).loss(x_BTD, item)
+
+    assert peak_bytes(work) == pytest.approx(cost.loss_bytes(shape, rows, length, HALF), rel=0.03)
 
 
 def test_the_formula_knows_how_many_positions_a_chunk_has():

@@ -13,6 +13,8 @@ from scratchlm.model import cost
 from scratchlm.model import store as models
 from scratchlm.model.architectures import ARCHITECTURES
 from scratchlm.model.sizes import SIZES
+from scratchlm.plans.advice import advise, named
+from scratchlm.plans.hardware import Machines
 from scratchlm.recipes import RECIPES, adopted, store
 from scratchlm.views import plan
 
@@ -132,9 +134,77 @@ def test_nothing_can_be_planned_where_no_model_came(capsys, folder: Path):
     assert list(folder.iterdir()) == []
 
 
+def by_section(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, list[list[str]]]:
+    """Rows of what is printed, by heading."""
+    code, out, err = scratchlm(capsys, "plan", *arguments)
+    assert (code, err) == (0, "")
+    found: dict[str, list[list[str]]] = {"": []}
+    for line in (line.rstrip() for line in out.splitlines() if line.strip()):
+        if line.startswith("  "):
+            found[[*found][-1]].append(re.split(r"\s{2,}", line.strip()))
+        else:
+            found[line] = []
+    return found
+
+
+OF_DEVICES = ("Division of labour", "Messages of a process in a step", "Time of a step")
+
+
+def test_without_devices_the_plan_is_as_it_was(capsys):
+    found = by_section(capsys, "node")
+    assert not set(OF_DEVICES) & set(found)
+    assert not any("torchrun" in heading for heading in found)
+
+
+def test_devices_are_told_the_best_division_what_it_holds_and_what_to_type(capsys, folder: Path):
+    found, config = by_section(capsys, "node", "--devices", "8xh100"), pretrain("node")
+    asked = plan.asked_of(config, Machines.read("8xH100"))
+    best = advise(asked).best
+    assert found["Division of labour"][0][:2] == ["devices", "8 x H100"]
+    assert found["Division of labour"][1][1:] == [plan.lasting(best.forecast.seconds), f"a step: {named(best.division)}"]
+    held = {name: size for name, size, *_ in found[f"Memory of a process {best.held.moment}"]}
+    assert held == {name: plan.short(size, "B") for name, size in [*best.held.parts.items(), ("together", best.held.total)] if size}
+    sent = {name: size for name, size, _ in found["Messages of a process in a step"]}
+    assert sent == {name: plan.short(each.size_bytes, "B") for name, each in best.forecast.messages.items()}
+    took = {name: value for name, value, *_ in found["Time of a step"]}
+    assert took["tokens a second"] == f"{best.forecast.tokens_per_s:,.0f}"
+    steps = -(-config.tokens // (config.rows * config.model.context))
+    assert took["the run"] == plan.lasting(steps * best.forecast.seconds)
+    assert any(heading.startswith("torchrun --standalone --nproc-per-node 8 -m scratchlm pretrain node") for heading in found)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_division_of_the_recipe_s_own_is_told_beside_the_best(capsys):
+    own = ("--set", "pretrain.parallel.tensor=4", "--set", "pretrain.rows_at_once=2")
+    rows = by_section(capsys, "node", "--devices", "8xH100", *own)["Division of labour"]
+    (told_of,) = (row for row in rows if row[0] == "as the recipe has it")
+    assert told_of[1].startswith("+")
+    assert told_of[2].startswith("shard 2 x tensor 4, ZeRO-3, 2 rows at once: ")
+    odd = by_section(capsys, "node", "--devices", "8xH100", "--set", "pretrain.parallel.replicate=3")["Division of labour"]
+    assert ["as the recipe has it", "–"] in [row[:2] for row in odd]
+
+
+def test_a_pipeline_s_processes_are_told_one_by_one(capsys):
+    found = by_section(capsys, "one_gpu", "--devices", "3xH100", "--set", "pretrain.rows=8")
+    (memory,) = (rows for heading, rows in found.items() if heading.startswith("Memory of a process"))
+    assert [row[0] for row in memory][-3:] == [f"process {rank} of the pipeline" for rank in range(3)]
+    assert "idle in the pipeline" in [row[0] for row in found["Time of a step"]]
+
+
+def test_what_is_only_fine_tuned_is_shared_out_by_nobody(capsys, folder: Path):
+    assert scratchlm(capsys, "adopt", str(foreign_models.write(folder / "there", "qwen3", turns=True)))[0] == 0
+    code, out, err = scratchlm(capsys, "plan", "runs/there", "--devices", "8xH100")
+    assert (code, out) == (2, "")
+    assert "--devices: 'adopted' has no pretrain stage whose work could be shared out." in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("node", "--devices", "8xH10"), "no figures of a 'H10' are here. Did you mean 'H100'?"),
+        (("node", "--devices", "many"), "write how many of which, such as 8xH100"),
+        (("node", "--devices", "12xH100"), "a machine has 8 H100. Write 8 or 16."),
+        (("cluster_70b", "--devices", "8xRTX4090"), "the least that a division was found to take is"),
         (("laptop", "--set", "pretrain.model.widht=8"), "Did you mean 'width'?"),
         (("laptop", "--set", "pretrain.model.kv_heads=3"), "must be a multiple of kv_heads"),
         (("nowhere",), "no such recipe"),

@@ -5,47 +5,23 @@ Training takes 6 FLOPs for each weight and token, a product and a sum on the way
 arXiv:2204.02311, appendix B). Memory is of this house's own training and serving: float32 weights, gradients and optimizer states.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from scratchlm.core.tensors import scored_at_once
-from scratchlm.model import gpt2, llama, minillm, moe, olmo2, qwen3, swift
+from scratchlm.model import gpt2, minillm, swift
+from scratchlm.model.anatomy import ANATOMIES, FLOAT_BYTES, HALF_BYTES, IDS, Anatomy, Manner, product_bytes
 from scratchlm.model.architectures import AnyConfig
-
-FLOAT_BYTES = 4
-"""Of a weight, a gradient, an optimizer's memory and a key or value: all are float32."""
-IDS = 2
-"""A row of token ids is kept as int64, which weighs as much as two numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Anatomy:
-    """A model's numbers by what happens to them. Letters as in ``core/tensors.py``."""
-
-    matrices: int
-    """Weights of the blocks that are multiplied for every position."""
-    idle: int
-    """Weights of the experts that a position is not sent to."""
-    vectors: int
-    """Gains, biases and scalars."""
-    tables: int
-    """Embeddings, of which a position reads one row each."""
-    head: int
-    """Weights of the product that gives the scores, whether it has them alone or shares them with the embedding."""
-    tied: bool
-    inner: int
-    """H C: the width of all query heads together."""
-    kv_inner: int
-    """G C: that of all key-value heads."""
-    kept: int
-    """Numbers that the way back needs of each position, beside the loss's own."""
-    capped: bool = False
-    """Whether the head ends in a softcap, whose way back holds more scores."""
 
 
 def anatomy(config: AnyConfig) -> Anatomy:
     """The numbers of a model of this shape."""
+    return _anatomy(config)  # pyright: ignore[reportArgumentType]  # settings are frozen, so they can be hashed
+
+
+@cache
+def _anatomy(config: Any) -> Anatomy:
     return ANATOMIES[config.kind](config)
 
 
@@ -104,22 +80,82 @@ def activation_bytes(config: AnyConfig, rows: int, length: int | None = None, *,
     return FLOAT_BYTES * rows * T * (anatomy(config).kept + (config.layers * T if masked else 0))
 
 
-def loss_bytes(config: AnyConfig, rows: int, length: int | None = None) -> int:
+def block_bytes(config: AnyConfig, rows: int, how: Manner) -> tuple[float, float]:
+    """(what the way back through a block needs, what of it is kept till then) of a process's rows, which are as long as the context.
+
+    Where attention gathers, keys and values of all positions are kept; where heads are traded, what attention gave is kept in both shapes.
+    """
+    a, T, width = anatomy(config), config.context, product_bytes(how)
+    N = rows * T / how.context
+    fetched = (how.context - 1) * 2 * a.kv_inner if not how.by_heads else a.inner
+    messages = N * width * fetched / how.tensor if how.context > 1 else 0.0
+    whole = N * a.block.size_bytes(how) + messages + width * _pairs(config, rows, how)
+    given = N * (HALF_BYTES if how.light else FLOAT_BYTES) * config.width / how.tensor
+    if how.recompute == "none":
+        return whole, whole
+    made = N * ((FLOAT_BYTES * config.heads + width * a.block.products) / how.tensor + width * a.block.sums)
+    return whole, given + (made if how.recompute == "selective" else 0.0)
+
+
+def end_bytes(config: AnyConfig, rows: int, how: Manner, *, last: bool) -> float:
+    """What is kept beside the blocks: for each stretch of them angles, ids and, for a second computation, the mask; the rest at the end."""
+    a, N = anatomy(config), rows * config.context / how.context
+    mask = _pairs(config, rows, how) if how.recompute != "none" else 0.0
+    return N * (a.ends.size_bytes(how) if last else FLOAT_BYTES * a.ends.joined) + mask
+
+
+def passing_bytes(config: AnyConfig, rows: int, how: Manner) -> float:
+    """What exists on the way back through a block for a while, beside what was kept and what is computed again.
+
+    Where matrices are shared out also a gradient of all positions, before and after it is laid out for its message.
+    """
+    numbers = anatomy(config).block.passing / how.tensor + (2 * config.width if how.tensor > 1 else 0)
+    return rows * config.context / how.context * FLOAT_BYTES * numbers
+
+
+def _pairs(config: AnyConfig, rows: int, how: Manner) -> float:
+    """Pairs of a position that asks and one that may answer, of which a mask has a number each."""
+    return rows * config.context**2 / (1 if how.by_heads else how.context)
+
+
+ALONE = Manner()
+
+
+def loss_bytes(config: AnyConfig, rows: int, length: int | None = None, how: Manner = ALONE) -> int:
     """What the chunked cross-entropy holds at its height, of ``rows`` rows of ``length`` positions that are all trained on.
 
     Of every position what the model gave, its copy, its gradient, target and weight. Of the head the sum of its gradients, the chunk's
     and, from the second chunk on, that of the chunk before. Of a chunk the inputs' gradient, scores and slope; from the second on the
     slope before is there too while the next is made. Which is higher, that moment or the one when the head's gradient comes, depends
     on whether the head or a chunk's scores are larger. A softcap keeps three more tensors of scores, of which one stays to the end.
+    In half precision scores and slope are there as halves, too, and so are the head, its gradient till it is cast, and what a chunk reads.
     Peaks of whole steps were 0.99 to 1.02 of this and the activations together, up to 1.2 where a vocabulary of some dozen pieces makes
     the loss so small that the way back through the blocks is higher.
     """
-    a, D, N = anatomy(config), config.width, rows * (length or config.context)
+    a, D, N = anatomy(config), config.width, rows * (length or config.context) // how.context
     R, later = min(scored_at_once(config.vocab), N), int(scored_at_once(config.vocab) < N)
-    scores, head = R * config.vocab, a.head
-    at_the_slope = (5 if a.capped else 2 + later) * scores + (1 + later) * head
-    at_the_gradient = (3 if a.capped else 2) * scores + (2 + later) * head
-    return FLOAT_BYTES * (max(at_the_slope, at_the_gradient) + 3 * N * D + R * D + (IDS + 1) * N)
+    columns = -(-config.vocab // how.tensor)
+    scores, head = R * columns, columns * D
+    given, halves = (HALF_BYTES, 0) if how.light else (FLOAT_BYTES, HALF_BYTES if how.half else 0)
+    height = _halves_height(scores, head, later, a.capped, how) if how.half else _floats_height(scores, head, later, a.capped)
+    return round(height + given * 3 * N * D + R * D * (given + halves) + FLOAT_BYTES * (IDS + 1) * N)
+
+
+def _floats_height(scores: int, head: int, later: int, capped: bool) -> int:
+    """Bytes of scores and of the head's gradients, while the slope is made or when the head's gradient comes."""
+    at_the_slope = (5 if capped else 2 + later) * scores + (1 + later) * head
+    at_the_gradient = (3 if capped else 2) * scores + (2 + later) * head
+    return FLOAT_BYTES * max(at_the_slope, at_the_gradient)
+
+
+def _halves_height(scores: int, head: int, later: int, capped: bool, how: Manner) -> int:
+    """The same in half precision: while the slope is made, when the head's gradient comes, and while that is cast."""
+    weight, copy = (HALF_BYTES, 0) if how.light else (FLOAT_BYTES, HALF_BYTES)
+    resting = weight * (1 + later) + copy
+    at_the_slope = (6 + 4 * later + 6 * capped) * scores + resting * head
+    at_the_gradient = (8 + 2 * capped) * scores + (resting + HALF_BYTES) * head
+    at_the_cast = (6 + 2 * later + 2 * capped) * scores + (resting + HALF_BYTES + weight) * head
+    return max(at_the_slope, at_the_gradient, 0 if how.light else at_the_cast)
 
 
 def training_bytes(config: AnyConfig, rows: int, optimizer: str, *, momentum: float = 0.0, masked: bool = True) -> Mapping[str, int]:
@@ -147,90 +183,3 @@ def weight_bytes(config: AnyConfig, bits: float, outer_bits: float) -> int:
     a = anatomy(config)
     outer = a.tables + (0 if a.tied else a.head)
     return round(((a.matrices + a.idle) * bits + outer * outer_bits) / 8) + FLOAT_BYTES * a.vectors
-
-
-def _gelu(c: minillm.Config | gpt2.Config) -> Anatomy:
-    """One product for queries, keys and values, two for the feed-forward, biases and LayerNorms everywhere."""
-    D, learned = c.width, isinstance(c, gpt2.Config)
-    F = c.hidden if isinstance(c, gpt2.Config) else 4 * D
-    # Kept: each norm's input with mean and deviation and what it gives, queries, keys and values, what attention gives and a sum per
-    # head, the feed-forward before and after its GELU.
-    return Anatomy(
-        matrices=c.layers * (4 * D * D + 2 * D * F),
-        idle=0,
-        vectors=c.layers * (9 * D + F) + 2 * D,
-        tables=(c.vocab + (c.context if learned else 0)) * D,
-        head=c.vocab * D,
-        tied=isinstance(c, gpt2.Config) and c.tied,
-        inner=D,
-        kv_inner=D,
-        kept=c.layers * (8 * D + 2 * F + c.heads + 4) + D + 2 + (2 if learned else 1) * IDS,
-    )
-
-
-def _rotary_blocks(c: llama.Config | qwen3.Config | olmo2.Config | moe.Config, feed: Mapping[str, int]) -> Anatomy:
-    """LLaMA and what came of it; ``feed`` has the weights of one feed-forward and what it keeps."""
-    inner, kv_inner, D = c.heads * c.head_dim, c.kv_heads * c.head_dim, c.width
-    qk_norm = not isinstance(c, llama.Config)
-    bias = inner + 2 * kv_inner if isinstance(c, llama.Config) and c.attention_bias else 0
-    # Kept: of a norm its input, the normalised input and one scale; of attention queries, keys, values, the result and a sum per head.
-    attended = 6 * D + 2 + 2 * inner + 2 * kv_inner + c.heads
-    # A norm on queries and keys has the gains of one head and a scale for each, or the gains of all heads and one scale.
-    gains, scales = (inner + kv_inner, 2) if isinstance(c, olmo2.Config) else (2 * c.head_dim, c.heads + c.kv_heads)
-    normalised = 2 * inner + 2 * kv_inner + scales if qk_norm else 0
-    return Anatomy(
-        matrices=c.layers * (D * 2 * (inner + kv_inner) + feed["matrices"]),
-        idle=c.layers * feed["idle"],
-        vectors=c.layers * (2 * D + bias + (gains if qk_norm else 0)) + D,
-        tables=c.vocab * D,
-        head=c.vocab * D,
-        tied=c.tied,
-        inner=inner,
-        kv_inner=kv_inner,
-        kept=c.layers * (attended + normalised + feed["kept"]) + 2 * D + 1 + 2 * c.head_dim + IDS,
-    )
-
-
-def _dense(c: llama.Config | qwen3.Config | olmo2.Config) -> Anatomy:
-    """The gate before and after its SiLU, what passes through it and the product are kept."""
-    return _rotary_blocks(c, {"matrices": 3 * c.width * c.hidden, "idle": 0, "kept": 4 * c.hidden})
-
-
-def _moe(c: moe.Config) -> Anatomy:
-    """Of each chosen expert what a feed-forward keeps, its input, its answer and three ids: which one, and both ways through the sorting.
-
-    Of the router the likelihoods, the weights, and these normalised with their sum. Positions once more, for balance.
-    """
-    expert, K = 3 * c.width * c.expert_hidden, c.experts_per_token
-    kept = K * (4 * c.expert_hidden + 2 * c.width + 3 * IDS) + c.experts + K + (K + 1 if c.normalised_routing else 0)
-    found = _rotary_blocks(c, {"matrices": c.width * c.experts + K * expert, "idle": (c.experts - K) * expert, "kept": kept})
-    return replace(found, kept=found.kept + IDS)
-
-
-def _swift(c: swift.Config) -> Anatomy:
-    inner, D = c.heads * c.head_dim, c.width
-    return Anatomy(
-        matrices=c.layers * (4 * D * inner + 8 * D * D),
-        idle=0,
-        vectors=2 * c.layers + (c.layers + 1) // 2,
-        tables=(c.vocab + c.bigrams + (c.trigrams or 0)) * D + c.vocab * inner,
-        head=c.vocab * D,
-        tied=False,
-        inner=inner,
-        kv_inner=inner,
-        # Norms without a gain keep their input, mean and deviation; the squared ReLU what goes in and what comes out.
-        kept=c.layers * (13 * D + 6 * inner + 5 * c.heads + 4) + 2 * D + inner + 2 * c.head_dim + 4 + (3 if c.trigrams else 2) * IDS,
-        capped=True,
-    )
-
-
-ANATOMIES: Mapping[str, Callable[[Any], Anatomy]] = {
-    "minillm": _gelu,
-    "gpt2": _gelu,
-    "llama": _dense,
-    "qwen3": _dense,
-    "olmo2": _dense,
-    "moe": _moe,
-    "swift": _swift,
-}
-"""A row for each row of ``ARCHITECTURES``."""

@@ -1,15 +1,16 @@
 """Processes that torchrun started, before and between the stages that they train together."""
 
-import datetime
 import json
-import os
+import time
 from typing import TypeVar
 
-from torch.distributed import PrefixStore, Store, rendezvous  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import PrefixStore, Store  # pyright: ignore[reportPrivateImportUsage]
+
+from scratchlm.parallel.world import met
 
 R = TypeVar("R")
-PATIENCE = datetime.timedelta(days=30)
-"""The leader may clean text for days; should it die, torchrun ends the others."""
+SHORTEST_S, LONGEST_S = 0.005, 1.0
+"""Between two looks. The leader may clean text for days; should it die, torchrun ends the others."""
 
 
 class Together:
@@ -21,7 +22,7 @@ class Together:
     @classmethod
     def met(cls) -> "Together":
         """This process among those that torchrun tells it of."""
-        store, rank, _ = next(rendezvous("env://", int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])))
+        store, rank, _ = met()
         return cls(store, rank)
 
     @property
@@ -35,5 +36,8 @@ class Together:
         if self.is_main:
             self._store.set(word, json.dumps(value))
             return value
-        self._store.wait([word], PATIENCE)
+        pause = SHORTEST_S
+        while not self._store.check([word]):  # to wait within the store is to hear no signal
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_S)
         return json.loads(self._store.get(word))

@@ -4,6 +4,7 @@ So an optimizer that looks at whole matrices costs each process its share of the
 """
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 
 import torch
 import torch.distributed as dist
@@ -23,13 +24,18 @@ class Matrices:
     def __init__(self, parts: Sequence[Part], world: World) -> None:
         self._world = world
         self._parts = {part.own: part for part in parts if part.own.ndim == 2}
-        self._held: dict[tuple[str, ...], list[dict[str, list[Piece]]]] = {}
+
+    @cached_property
+    def _held(self) -> dict[tuple[str, ...], list[dict[str, list[Piece]]]]:
+        """What each process along some axes holds; of a thousand it is much to tell, so it is asked for when matrices are changed."""
+        found = {}
         for axes in sorted({part.cut_along for part in self._parts.values()}):
             mine = {
                 part.name: [[piece.here, piece.there] for piece in part.pieces] for part in self._parts.values() if part.cut_along == axes
             }
-            said = world.gathered(mine, *axes) if axes else [mine]
-            self._held[axes] = [{name: [pieced(piece) for piece in pieces] for name, pieces in each.items()} for each in said]
+            said = self._world.gathered(mine, *axes) if axes else [mine]
+            found[axes] = [{name: [pieced(piece) for piece in pieces] for name, pieces in each.items()} for each in said]
+        return found
 
     def kind(self, parameter: nn.Parameter) -> Hashable:
         """What matrices that are changed together have in common: the whole shape, and who holds them."""

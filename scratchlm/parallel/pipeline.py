@@ -76,9 +76,10 @@ class Pipeline:
     numbers: Sequence[int]
     """Of the stretches, counted over all processes."""
     world: World
+    shapes: Shapes = field(default_factory=dict)
+    """Found out before the first step where they are not given."""
     _made: tuple[int, Any] = (0, None)
     _loss: Loss | None = None
-    _shapes: Shapes = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -93,9 +94,9 @@ class Pipeline:
     def step(self, given: Sequence[tuple[Tensor, ...]], loss: Loss) -> None:
         """All micro-batches forth and back; of each ``given`` has tokens, positions and segments."""
         self._loss = loss
-        if not self._shapes:  # torch would find out by sending pickled objects, which nobody should read
+        if not self.shapes:  # torch would find out by sending pickled objects, which nobody should read
             with torch.no_grad():
-                self.forth(*given[0], shapes=self._shapes)
+                self.forth(*given[0], shapes=self.shapes)
         tokens, positions, segments = (torch.cat(each) for each in zip(*given, strict=True))
         target = {"target": torch.arange(len(given))} if self.has_last else {}
         first = (tokens,) if 0 in self.numbers else ()
@@ -144,7 +145,7 @@ class Pipeline:
 
         device, group = torch.device(self.world.device), self.world.group("pipeline")
         stages = [
-            pipelining.PipelineStage(module, number, self.count, device, *self._shapes[number], group=group)
+            pipelining.PipelineStage(module, number, self.count, device, *self.shapes[number], group=group)
             for module, number in zip(self.stretches, self.numbers, strict=True)
         ]
         kinds: dict[str, Any] = {

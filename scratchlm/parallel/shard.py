@@ -70,8 +70,9 @@ def copied(root: nn.Module, world: World) -> tuple[nn.Module, Announce]:
     return wrapped, announce
 
 
-def summed(group: dist.ProcessGroup, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # pyright: ignore[reportPrivateImportUsage]
-    """What all replicas have in a bucket, added up."""
-    done = dist.all_reduce(bucket.buffer(), group=group, async_op=True)
+def summed(group: dist.ProcessGroup, bucket: dist.GradBucket):  # pyright: ignore[reportPrivateImportUsage]
+    """What all replicas have in a bucket, added up: a future, of another class than torch says it should be."""
+    buffer = bucket.buffer()
+    done = dist.all_reduce(buffer, group=group, async_op=True)
     assert done is not None
-    return done.get_future().then(lambda found: found.value()[0])
+    return done.get_future().then(lambda _done: buffer)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import PrefixStore, Store, rendezvous  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from scratchlm.parallel.layout import ALONE, AXES, Layout
@@ -172,6 +173,12 @@ def steady(threads: int | None = None, *, device: str = "cpu") -> None:
     keep_freed_memory()
 
 
+def unreachable(error: RuntimeError) -> bool:
+    """Whether ``error`` says that another process is gone, or does not answer in time."""
+    said = ("Connection closed by peer", "Connection reset by peer", "Timed out waiting", "Broken pipe")  # gloo; NCCL's have a type
+    return isinstance(error, dist.DistError) or any(words in str(error) for words in said)
+
+
 def processes() -> int:
     """How many were started together, as torchrun tells each of them before they meet."""
     return dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
@@ -183,8 +190,18 @@ def join(device: str, *, timeout_s: float) -> None:
         return
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    patience = datetime.timedelta(seconds=timeout_s)
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=patience)
+    (store, rank, size), patience = met(), datetime.timedelta(seconds=timeout_s)
+    backend = "nccl" if device == "cuda" else "gloo"
+    dist.init_process_group(backend, store=PrefixStore("training", store), rank=rank, world_size=size, timeout=patience)
+
+
+def met() -> tuple[Store, int, int]:
+    """Where the processes that were started together leave words for each other, which of them this is, and how many they are.
+
+    When torchrun starts them again the words of the attempt before may still be there, and nobody must answer to these.
+    """
+    store, rank, size = next(rendezvous("env://", int(os.environ["RANK"]), processes()))
+    return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store), rank, size
 
 
 def devices() -> list[str]:

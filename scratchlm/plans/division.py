@@ -2,11 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from scratchlm.model import cost
 from scratchlm.model.anatomy import FLOAT_BYTES, HALF_BYTES, Manner
-from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, shape_only
+from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model, shape_only
 from scratchlm.optim.groups import hidden_matrix
 from scratchlm.parallel.layout import Layout
 from scratchlm.parallel.pipeline import cut_evenly, places
@@ -48,8 +50,7 @@ class Parameter:
         return -(-self.rows // tensor) if self.cut == "vocabulary" else self.rows, self.width
 
 
-@dataclass(frozen=True)
-class Numbers:
+class Numbers(NamedTuple):
     """Of the parameters of a unit that is gathered and forgotten as one, at one process."""
 
     whole: int = 0
@@ -65,18 +66,12 @@ class Numbers:
     matrices: int = 0
     """Of ``whole``, what is multiplied."""
 
-    def __add__(self, other: "Numbers") -> "Numbers":
-        return Numbers(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-    def __mul__(self, count: int) -> "Numbers":
-        return Numbers(*(count * a for a in astuple(self)))
-
 
 @dataclass(frozen=True)
 class Stage:
     """What one process of a pipeline has, or the only one: blocks by their numbers, and whether the ends are among them."""
 
-    spans: Sequence[range]
+    spans: tuple[range, ...]
     first: bool
     last: bool
 
@@ -85,50 +80,82 @@ class Stage:
         return sum(map(len, self.spans))
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Numbers at one process."""
+
+    block: Numbers
+    """Of its largest block, its experts included,"""
+    ends: Numbers
+    """of what stands beside the blocks,"""
+    blocks: Numbers
+    """of all blocks,"""
+    all_: Numbers
+    """and all together."""
+
+
+Among = tuple[int, int, int]
+"""Processes that share matrices out, those that weights are cut among, and those of them that keep experts to themselves."""
+
+
 class Outline:
     """A model's parameters as shapes, and what was reckoned from them before."""
 
     def __init__(self, config: AnyConfig) -> None:
-        self.config, self.anatomy = config, cost.anatomy(config)
-        self.parameters = parameters(config)
-        self._numbers: dict[tuple[str, int, int, int], Numbers] = {}
+        few = shape_only(config.model_copy(update={"layers": min(PERIOD, config.layers)}))
+        self.config, self.anatomy, self.lookback = config, cost.anatomy(config), few.lookback
+        self.parameters = parameters(few)
+        self._numbers: dict[tuple[str, Among], Numbers] = {}
         self._stages: dict[tuple[int, int, str], Sequence[Stage]] = {}
+        self._weights: dict[tuple[Stage, Among], Weights] = {}
 
     def even(self, tensor: int) -> bool:
         """Whether so many processes can share every matrix out."""
         return all(one.fits(tensor) for place in self.parameters.values() for one in place)
 
-    def numbers(self, place: str, tensor: int, cut: int, expert: int) -> Numbers:
-        """Of a block of a period or an end, cut among ``cut`` processes; ``expert`` of them have experts of their own."""
-        key = place, tensor, cut, expert
-        if key not in self._numbers:
-            self._numbers[key] = _sum(_numbers(one, count, *key[1:]) for one, count in self.parameters[place].items())
-        return self._numbers[key]
+    def numbers(self, place: str, among: Among) -> Numbers:
+        """Of a block of a period or an end."""
+        if (place, among) not in self._numbers:
+            self._numbers[place, among] = together(_numbers(one, count, *among) for one, count in self.parameters[place].items())
+        return self._numbers[place, among]
 
     def stages(self, pipeline: int, each: int, schedule: str) -> Sequence[Stage]:
         """Those of a pipeline, as ``spans.spans_of`` cuts them; UsageError where there are too few layers."""
         key = pipeline, each, schedule
         if key not in self._stages:
-            self._stages[key] = self._cut(*key) if pipeline > 1 else [Stage([range(self.config.layers)], first=True, last=True)]
+            self._stages[key] = self._cut(*key) if pipeline > 1 else [Stage((range(self.config.layers),), first=True, last=True)]
         return self._stages[key]
+
+    def weights(self, stage: Stage, among: Among) -> Weights:
+        """What a process holds of them that has ``stage``."""
+        if (stage, among) not in self._weights:
+            period = [self.numbers(str(turn), among) for turn in range(min(PERIOD, self.config.layers))]
+            turns = Counter(layer % PERIOD for span in stage.spans for layer in span)
+            ends = [self.numbers(end, among) for end, here in (("begin", stage.first), ("end", stage.last)) if here]
+            if stage.last and not stage.first and self.anatomy.tied:  # the head is the embedding, which a pipeline has at both ends
+                table = Parameter(self.config.vocab, self.config.width, "vocabulary", bank=False, hidden=False)
+                ends.append(_numbers(table, 1, *among))
+            blocks = [times(period[turn], count) for turn, count in turns.items()]
+            largest = max((period[turn] for turn in turns), key=lambda block: block.whole)
+            self._weights[stage, among] = Weights(largest, together(ends), together(blocks), together([*blocks, *ends]))
+        return self._weights[stage, among]
 
     def _cut(self, pipeline: int, each: int, schedule: str) -> Sequence[Stage]:
         layers, last = self.config.layers, pipeline * each - 1
         layer = (self.anatomy.matrices + self.anatomy.idle) / layers
         cuts = cut_evenly([layer] * layers, float(self.anatomy.head), last + 1)
         owned = [places(rank, pipeline, each, schedule) for rank in range(pipeline)]
-        return [Stage([cuts[n] for n in here], first=0 in here, last=last in here) for here in owned]
+        return [Stage(tuple(cuts[n] for n in here), first=0 in here, last=last in here) for here in owned]
 
 
-def parameters(config: AnyConfig) -> Mapping[str, Counter[Parameter]]:
-    """Those of each block of a period, under its number, and of the ``begin`` and the ``end``; how often each is there.
+def parameters(model: Model) -> Mapping[str, Counter[Parameter]]:
+    """Those of each block, under its number, and of the ``begin`` and the ``end``; how often each is there.
 
     A head that is the embedding counts at the beginning.
     """
-    few = config.model_copy(update={"layers": min(PERIOD, config.layers)})
-    sharding = ARCHITECTURES[config.kind].SHARDING
+    sharding = ARCHITECTURES[model.config.kind].SHARDING
     found: dict[str, Counter[Parameter]] = defaultdict(Counter)
-    for name, parameter in shape_only(few).named_parameters():
+    for name, parameter in model.named_parameters():
         path, first = name.rpartition(".")[0], name.partition(".")[0]
         cut = next((cut for pattern, cut in sharding.items() if speaks_of(pattern, path)), None)
         place = name.split(".")[1] if first == "layers" else "end" if first in AT_THE_END else "begin"
@@ -143,19 +170,17 @@ def _numbers(one: Parameter, count: int, tensor: int, cut: int, expert: int) -> 
     whole, own = rows * width, -(-rows // among) * width
     gathered, sent = (whole, own * among) if among > 1 else (0, 0)
     each = Numbers(whole, own, gathered, sent, own if one.hidden else 0, whole if one.width > 1 else 0)
-    return each * (count // expert if one.bank else count)
+    return times(each, count // expert if one.bank else count)
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Numbers at one process."""
+def times(numbers: Numbers, count: int) -> Numbers:
+    """Of so many like it."""
+    return Numbers(*(count * number for number in numbers))
 
-    block: Numbers
-    """Of its largest block, its experts included,"""
-    ends: Numbers
-    """of what is gathered with neither,"""
-    all_: Numbers
-    """and all together."""
+
+def together(all_: Iterable[Numbers]) -> Numbers:
+    """Of several units."""
+    return Numbers(*map(sum, zip(Numbers(), *all_, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -178,7 +203,7 @@ class Division:
     def config(self) -> AnyConfig:
         return self.outline.config
 
-    @property
+    @cached_property
     def cut(self) -> int:
         """Processes that weights are cut among."""
         return self.sizes["expert"] * self.sizes["shard"] * self.sizes["context"]
@@ -188,40 +213,29 @@ class Division:
         """Whether layers are shared out."""
         return self.sizes["pipeline"] > 1
 
-    @property
+    @cached_property
     def how(self) -> Manner:
         """How a micro-batch is computed."""
         layout, sizes = self.layout, self.sizes
         light = self.half and self.cut > 1 and layout.gathered == "bfloat16"
         by_heads = sizes["context"] > 1 and layout.context_by == "ulysses"
-        return Manner(sizes["tensor"], sizes["context"], by_heads, layout.recompute, self.half, light, self.gpu)
+        return Manner(sizes["tensor"], sizes["expert"], sizes["context"], by_heads, layout.recompute, self.half, light, self.gpu)
 
-    @property
+    @cached_property
     def positions(self) -> int:
         """Of a micro-batch of one process, those of its neighbours along the tensor axis included."""
         return self.rows * self.config.context // self.sizes["context"]
 
-    @property
+    @cached_property
     def stream_bytes(self) -> float:
         """Of a micro-batch of one process, between two blocks."""
         return self.positions * self.config.width * (HALF_BYTES if self.how.light else FLOAT_BYTES) / self.sizes["tensor"]
 
-    @property
+    @cached_property
     def stages(self) -> Sequence[Stage]:
         """What each process of the pipeline has."""
         return self.outline.stages(self.sizes["pipeline"], self.layout.spans_each, self.layout.schedule)
 
-    def weights(self, stage: Stage) -> Weights:
-        """What a process holds of the weights."""
-        of = (self.sizes["tensor"], self.cut, self.sizes["expert"])
-        period = [self.outline.numbers(str(turn), *of) for turn in range(min(PERIOD, self.config.layers))]
-        turns = Counter(layer % PERIOD for span in stage.spans for layer in span)
-        ends = _sum(self.outline.numbers(end, *of) for end, here in (("begin", stage.first), ("end", stage.last)) if here)
-        if stage.last and not stage.first and self.outline.anatomy.tied:  # the head is the embedding, which a pipeline has at both ends
-            ends += _numbers(Parameter(self.config.vocab, self.config.width, "vocabulary", bank=False, hidden=False), 1, *of)
-        blocks = _sum(period[turn] * count for turn, count in turns.items())
-        return Weights(max((period[turn] for turn in turns), key=lambda block: block.whole), ends, blocks + ends)
-
-
-def _sum(each: Iterable[Numbers]) -> Numbers:
-    return sum(each, Numbers())
+    def weights(self, rank: int) -> Weights:
+        """What a process of a place in the pipeline holds of them."""
+        return self.outline.weights(self.stages[rank], (self.sizes["tensor"], self.cut, self.sizes["expert"]))

@@ -76,18 +76,15 @@ def stage_flops(d: Division, stage: Stage) -> float:
 
 def messages(d: Division, machines: Machines, micro_s: float) -> Mapping[str, Message]:
     """All that one process sends in a step, by kind; ``micro_s`` is the arithmetic of a micro-batch."""
-    stage = max(d.stages, key=lambda each: each.layers)
-    return {
-        **_of_weights(d, stage, machines, micro_s),
-        **_of_activations(d, stage, machines),
-    }
+    rank = max(range(len(d.stages)), key=lambda rank: d.stages[rank].layers)
+    return {**_of_weights(d, rank, machines, micro_s), **_of_activations(d, d.stages[rank], machines)}
 
 
-def _of_weights(d: Division, stage: Stage, machines: Machines, micro_s: float) -> Mapping[str, Message]:
-    w, sizes, M, zero, layers = d.weights(stage), d.sizes, d.micro_batches, d.layout.zero, stage.layers
+def _of_weights(d: Division, rank: int, machines: Machines, micro_s: float) -> Mapping[str, Message]:
+    w, sizes, M, zero, layers = d.weights(rank), d.sizes, d.micro_batches, d.layout.zero, d.stages[rank].layers
     sharp = HALF_BYTES if d.layout.gathered == "bfloat16" else FLOAT_BYTES
     summed = HALF_BYTES if d.layout.reduced == "bfloat16" else FLOAT_BYTES
-    blocks, ends = (numbers.sent * (1 - 1 / d.cut) for numbers in (w.all_ + w.ends * -1, w.ends))
+    blocks, ends = (numbers.sent * (1 - 1 / d.cut) for numbers in (w.blocks, w.ends))
     often, once = (2 * M, 1 if d.piped else M) if zero == 3 else (1, 1)
     scatters = 1 if d.piped or zero == 1 else M
     gathered, scattered = sharp * (often * blocks + once * ends), summed * scatters * (blocks + ends)

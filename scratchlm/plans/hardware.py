@@ -14,7 +14,7 @@ from scratchlm.core.errors import UsageError
 from scratchlm.parallel.layout import AXES
 from scratchlm.parallel.precision import Dtype
 
-G, T = 10**9, 10**12
+G, GB, T = 10**9, 1e9, 1e12
 HOPPER = 0.41
 """Of the data sheet's bfloat16, that training reaches where messages are hidden: torchtitan's Llama 3.1 8B on 8 H100, compiled, 6,667
 tokens/s each (its own benchmarks). Blackwell and Ada, of which we know no published figure, are planned with it, too."""
@@ -61,24 +61,24 @@ class Device:
 
 DEVICES: Mapping[str, Device] = {
     # NVIDIA H100 SXM5: 80 GB; 1,979 TFLOP/s of bfloat16 "with sparsity", so half; NVLink 4 of 900 GB/s both ways; a 400 Gb/s card each.
-    "H100": Device(80 * G, 989.5 * T, 67 * T, 1979 * T, 450 * G, 50 * G, 8, HOPPER),
+    "H100": Device(80 * G, 989.5 * T, 67 * T, 1979 * T, 450 * GB, 50 * GB, 8, HOPPER),
     # NVIDIA H200 SXM: the same processor with 141 GB.
-    "H200": Device(141 * G, 989.5 * T, 67 * T, 1979 * T, 450 * G, 50 * G, 8, HOPPER),
+    "H200": Device(141 * G, 989.5 * T, 67 * T, 1979 * T, 450 * GB, 50 * GB, 8, HOPPER),
     # NVIDIA HGX B200 at 1,000 W: 180 GB, 4.5 PFLOP/s of bfloat16 with sparsity; NVLink 5 of 1.8 TB/s both ways; a 400 Gb/s card each.
-    "B200": Device(180 * G, 2250 * T, 80 * T, 4500 * T, 900 * G, 50 * G, 8, HOPPER),
+    "B200": Device(180 * G, 2250 * T, 80 * T, 4500 * T, 900 * GB, 50 * GB, 8, HOPPER),
     # NVIDIA A100 SXM4: 312 TFLOP/s, no 8-bit floats; NVLink 3 of 600 GB/s both ways; DGX A100 with a 200 Gb/s card each.
-    "A100-80": Device(80 * G, 312 * T, 19.5 * T, None, 300 * G, 25 * G, 8, AMPERE),
-    "A100-40": Device(40 * G, 312 * T, 19.5 * T, None, 300 * G, 25 * G, 8, AMPERE),
+    "A100-80": Device(80 * G, 312 * T, 19.5 * T, None, 300 * GB, 25 * GB, 8, AMPERE),
+    "A100-40": Device(40 * G, 312 * T, 19.5 * T, None, 300 * GB, 25 * GB, 8, AMPERE),
     # NVIDIA L40S: 48 GB, 733 TFLOP/s with sparsity; PCIe 4 x16 of 64 GB/s both ways; two 400 Gb/s cards for eight are usual.
-    "L40S": Device(48 * G, 362 * T, 91.6 * T, 733 * T, 32 * G, 12.5 * G, 8, HOPPER),
+    "L40S": Device(48 * G, 362 * T, 91.6 * T, 733 * T, 32 * GB, 12.5 * GB, 8, HOPPER),
     # NVIDIA GeForce RTX 4090: 165.2 TFLOP/s where sums are float32 (Ada white paper, appendix A), 330.3 of 8 bits; PCIe 4 x16 through the
     # processor; in one machine up to eight behind one 100 Gb/s card.
-    "RTX4090": Device(24 * G, 165.2 * T, 82.6 * T, 330.3 * T, 32 * G, 1.6 * G, 8, HOPPER),
+    "RTX4090": Device(24 * G, 165.2 * T, 82.6 * T, 330.3 * T, 32 * GB, 1.6 * GB, 8, HOPPER),
     # AMD Instinct MI300X: 192 GB, 1,307 TFLOP/s without sparsity; seven links of 128 GB/s both ways; a 400 Gb/s card each.
-    "MI300X": Device(192 * G, 1307.4 * T, 163.4 * T, 2614.9 * T, 448 * G, 50 * G, 8, CDNA3),
+    "MI300X": Device(192 * G, 1307.4 * T, 163.4 * T, 2614.9 * T, 448 * GB, 50 * GB, 8, CDNA3),
     # One core of the machine of benchmarks/results/throughput.md (AMD EPYC with AVX512_BF16): products as `precision.peak_gflops` measures
     # them, 4 GB of its 25; gloo moved 0.63 GB/s from one process to another there, and 10 Gb/s Ethernet no more.
-    "cpu": Device(4 * G, 0.486 * T, 0.105 * T, None, 0.63 * G, 0.63 * G, 64, OWN, gpu=False),
+    "cpu": Device(4 * G, 0.486 * T, 0.105 * T, None, 0.63 * GB, 0.63 * GB, 64, OWN, gpu=False),
 }  # fmt: skip
 """By the name that is typed, as in ``1024xH200``."""
 
@@ -99,7 +99,11 @@ class Machines:
         name = next((name for name in DEVICES if name.casefold() == found[2].casefold()), None)
         if name is None:
             raise UsageError(f"--devices {text}: no figures of a '{found[2]}' are here.{nearest(found[2], DEVICES)}")
-        return cls(int(found[1]), name)
+        count, node = int(found[1]), DEVICES[name].per_node
+        if count > node and count % node:
+            whole = count // node * node
+            raise UsageError(f"--devices {text}: a machine has {node} {name}. Write {whole} or {whole + node}.")
+        return cls(count, name)
 
     @property
     def device(self) -> Device:

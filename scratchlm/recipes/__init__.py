@@ -1,4 +1,4 @@
-"""Which numbers do we stand behind? Each module holds a function of its own name that returns a Recipe.
+"""Which numbers do we stand behind? Each module holds a function of the recipe's name that returns a Recipe.
 
 Names only, so that listing the recipes imports none of them.
 """
@@ -8,5 +8,8 @@ RECIPES = {
     "shakespeare": "scratchlm.recipes.shakespeare",
     "minillm": "scratchlm.recipes.minillm",
     "one_gpu": "scratchlm.recipes.one_gpu",
+    "node": "scratchlm.recipes.node",
+    "cluster_7b": "scratchlm.recipes.cluster",
+    "cluster_70b": "scratchlm.recipes.cluster",
     "smoke": "scratchlm.recipes.smoke",
 }

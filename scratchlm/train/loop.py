@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from scratchlm.core.tensors import Attend, Every, Facts, Item, ModelInputs
 from scratchlm.model.attention import packed
 from scratchlm.parallel.layout import AXES, SEEN
 from scratchlm.parallel.precision import Precision
+from scratchlm.parallel.world import unreachable
 from scratchlm.train import stop
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.forward import Forward, Made, plainly
@@ -73,6 +74,7 @@ class Plan:
     """Whether items are this process's share already, as where they are costly to make; else each process takes its own."""
 
 
+R = TypeVar("R")
 Items = Callable[[int], Sequence[Item]]
 """What a step learns from: a pure function of its number (and, in reinforcement, of the model). Micro-batches are cut from it here."""
 
@@ -85,7 +87,7 @@ def fit(state: TrainState, items: Items, objective: Objective, plan: Plan, probe
             started = time.perf_counter()
             rows = state.rows_at_once
             given = items(state.step)
-            facts = update(state, given, objective, plan)
+            facts = watched(state, lambda given=given: update(state, given, objective, plan))
             if state.rows_at_once != rows:
                 message = f"memory was short: {state.rows_at_once} rows at once from here on"
                 journal.event("smaller", rows=state.rows_at_once, message=message)
@@ -105,6 +107,19 @@ def fit(state: TrainState, items: Items, objective: Objective, plan: Plan, probe
                 raise Stopped(
                     f"stopped after step {state.step} of {plan.steps}; a checkpoint was written. The same command goes on from here."
                 )
+
+
+def watched(state: TrainState, act: Callable[[], R]) -> R:
+    """What ``act`` gives; CheckFailed where another process is gone."""
+    try:
+        return act()
+    except RuntimeError as error:
+        if state.crew.world.alone or not unreachable(error):
+            raise
+        raise CheckFailed(
+            f"training: another process ended, or did not answer in time, in step {state.step + 1}; its own words say why. "
+            "Start all of them again (torchrun does with --max-restarts): they go on from the last checkpoint."
+        ) from None
 
 
 def update(state: TrainState, items: Sequence[Item], objective: Objective, plan: Plan) -> dict[str, Any]:
