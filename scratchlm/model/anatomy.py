@@ -110,6 +110,8 @@ class Anatomy:
     """What is kept of each block,"""
     ends: Kept
     """and beside the blocks; the loss's own comes on top."""
+    carried: int
+    """Numbers of a position that a block hands to the next one."""
     capped: bool = False
     """Whether the head ends in a softcap, whose way back holds more scores."""
 
@@ -146,6 +148,7 @@ def _gelu(c: minillm.Config | gpt2.Config) -> Anatomy:
             passing=max(2 * D, F - D),
         ),
         ends=Kept(stream=D + 2, joined=(2 if learned else 1) * IDS),
+        carried=D,
     )
 
 
@@ -184,6 +187,7 @@ def _rotary_blocks(c: llama.Config | qwen3.Config | olmo2.Config | moe.Config, m
         layers=c.layers,
         block=block,
         ends=Kept(stream=2 * D + 1, normalised=D, joined=2 * c.head_dim + IDS),
+        carried=D,
     )
 
 
@@ -211,7 +215,7 @@ def _moe(c: moe.Config) -> Anatomy:
         sorted_=2 * K * IDS,
     )
     found = _rotary_blocks(c, D * c.experts + K * expert, (c.experts - K) * expert, feed)
-    return replace(found, ends=replace(found.ends, stream=found.ends.stream + IDS + c.experts))
+    return replace(found, ends=replace(found.ends, stream=found.ends.stream + IDS + c.experts), carried=D + c.experts)
 
 
 def _swift(c: swift.Config) -> Anatomy:
@@ -238,6 +242,7 @@ def _swift(c: swift.Config) -> Anatomy:
             passing=11 * D,
         ),
         ends=Kept(stream=2 * D + 4, heads=inner, joined=2 * c.head_dim + (3 if c.trigrams else 2) * IDS),
+        carried=2 * D + inner,
         capped=True,
     )
 

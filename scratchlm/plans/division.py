@@ -60,7 +60,9 @@ class Numbers(NamedTuple):
     gathered: int = 0
     """Of ``whole``, what is cut and comes together again to be used."""
     sent: int = 0
-    """The same as it comes, with rows that fill the last process's part up."""
+    """The same as it comes, with rows that fill the last process's part up,"""
+    received: int = 0
+    """and of that what comes from others."""
     hidden: int = 0
     """Of ``own``, what Muon takes."""
     matrices: int = 0
@@ -168,8 +170,8 @@ def _numbers(one: Parameter, count: int, tensor: int, cut: int, expert: int) -> 
     """Of so many parameters of a shape, where ``expert`` of the processes that weights are cut among keep experts to themselves."""
     (rows, width), among = one.on(tensor), cut // expert if one.bank else cut
     whole, own = rows * width, -(-rows // among) * width
-    gathered, sent = (whole, own * among) if among > 1 else (0, 0)
-    each = Numbers(whole, own, gathered, sent, own if one.hidden else 0, whole if one.width > 1 else 0)
+    travels = (whole, own * among, own * (among - 1)) if among > 1 else (0, 0, 0)
+    each = Numbers(whole, own, *travels, own if one.hidden else 0, whole if one.width > 1 else 0)
     return times(each, count // expert if one.bank else count)
 
 
@@ -229,7 +231,7 @@ class Division:
     @cached_property
     def stream_bytes(self) -> float:
         """Of a micro-batch of one process, between two blocks."""
-        return self.positions * self.config.width * (HALF_BYTES if self.how.light else FLOAT_BYTES) / self.sizes["tensor"]
+        return self.positions * self.outline.anatomy.carried * (HALF_BYTES if self.how.light else FLOAT_BYTES) / self.sizes["tensor"]
 
     @cached_property
     def stages(self) -> Sequence[Stage]:

@@ -84,10 +84,11 @@ def _of_weights(d: Division, rank: int, machines: Machines, micro_s: float) -> M
     w, sizes, M, zero, layers = d.weights(rank), d.sizes, d.micro_batches, d.layout.zero, d.stages[rank].layers
     sharp = HALF_BYTES if d.layout.gathered == "bfloat16" else FLOAT_BYTES
     summed = HALF_BYTES if d.layout.reduced == "bfloat16" else FLOAT_BYTES
-    blocks, ends = (numbers.sent * (1 - 1 / d.cut) for numbers in (w.blocks, w.ends))
-    often, once = (2 * M, 1 if d.piped else M) if zero == 3 else (1, 1)
+    # In a pipeline weights stay from the way back of one micro-batch to the way forth of another.
+    often, once = (1, 1) if zero < 3 else (M + 1, 1) if d.piped else (2 * M, M)
     scatters = 1 if d.piped or zero == 1 else M
-    gathered, scattered = sharp * (often * blocks + once * ends), summed * scatters * (blocks + ends)
+    gathered = float(sharp * (often * w.blocks.received + once * w.ends.received))
+    scattered = float(summed * scatters * w.all_.received)
     copies = 2 * (1 - 1 / sizes["replicate"]) * (summed if d.cut > 1 else FLOAT_BYTES) * w.all_.own
     tied = FLOAT_BYTES * d.config.vocab * d.config.width / sizes["tensor"] / d.cut if d.piped and d.outline.anatomy.tied else 0.0
     ring, delay, between = machines.ring(sizes, *WEIGHTS), machines.delay(sizes, *WEIGHTS), machines.neighbours(sizes, *WEIGHTS) < d.cut
@@ -114,16 +115,20 @@ def _of_activations(d: Division, stage: Stage, machines: Machines) -> Mapping[st
     wide, made = HALF_BYTES if d.how.light else FLOAT_BYTES, product_bytes(d.how)
     asked = dict(d.config).get("experts_per_token", 1)
     times = 2 + (d.layout.recompute != "none")  # there, back, and there again
-    N, blocks = d.positions, times * stage.layers * M
+    N, layers = d.positions, stage.layers * M
     # Around attention and around the feed-forward positions are gathered before and scattered after; once each for embedding and head.
+    # What is computed again ends before the last message of a block, unless that is needed to weigh what experts said.
     joined = (a.inner + a.kv_inner) * FLOAT_BYTES if a.block.joined else 0
-    around = blocks * N * ((1 + asked) * D * (wide + made) + joined) + 2 * M * N * D * (made * stage.first + wide * stage.last)
+    there = (1 + asked) * D * (wide + made) + joined
+    again = there - (0 if a.idle else D * made) if times == 3 else 0
+    around = N * layers * (2 * there + again) + 2 * M * N * D * (made * stage.first + wide * stage.last)
     seen = 2 * (a.inner + a.kv_inner) / c if d.how.by_heads else 2 * a.kv_inner
     stretches = 2 * len(stage.spans) - stage.first - stage.last
     sent = {
-        "positions gathered, scattered": ("tensor", around * (1 - 1 / t), 4 * blocks),
-        "keys and values": ("context", blocks * N * seen / t * made * (c - 1), (4 if d.how.by_heads else 2) * blocks),
-        "positions to experts": ("expert", blocks * N / t * asked * D * (wide + made) * (1 - 1 / e), 3 * blocks),
+        "positions gathered, scattered": ("tensor", around * (1 - 1 / t), 4 * times * layers),
+        "keys and values": ("context", times * layers * N * seen / t * made * (c - 1), (4 if d.how.by_heads else 2) * times * layers),
+        # Each process of the tensor axis sends all that they have together, of which it asks its share of each expert.
+        "positions to experts": ("expert", times * layers * N * asked * D * (wide + made) * (1 - 1 / e), 3 * times * layers),
         "between layers": ("pipeline", M * stretches * d.stream_bytes * d.piped, M * stretches),
     }
     found = {}

@@ -185,7 +185,7 @@ def shared_out(asked: Asked, advice: Advice, config: Any) -> dict[str, Sequence[
     told = {named(best.division): ("", "", "")}
     for name, (layout, at_once) in others.items():
         which, *what = set_way(asked, layout, at_once, best)
-        told.setdefault(which, (name, *what))
+        told.setdefault(which, (name, what[0], what[1]))
     rows += list(told.values())[1:]
     return {
         "Division of labour": rows,
