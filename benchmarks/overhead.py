@@ -92,9 +92,8 @@ def main() -> None:
     given = parser.parse_args()
     print(machine.where(), flush=True)
     found = measured(given.shape, given.steps)
-    print(
-        f"{given.shape}: {found['step_ms']:.2f} ms a step, {100 * found['own_share']:.3f} % in our own calls, {100 * found['norm_share']:.2f} % norm"
-    )
+    shares = f"{100 * found['own_share']:.3f} % in our own calls, {100 * found['norm_share']:.2f} % norm"
+    print(f"{given.shape}: {found['step_ms']:.2f} ms a step, {shares}")
     machine.append(given.out, "overhead", settings={"shape": given.shape, "steps": given.steps}, measured=found, left_out={})
 
 

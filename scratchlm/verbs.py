@@ -38,7 +38,8 @@ VERBS = {
     "report": Verb("Write one HTML page about the run."),
     ADOPT: Verb("Make a home from a model that somebody else trained."),
     "plan": Verb(
-        "Tell what a recipe's model costs before anything is built: parameters, arithmetic, memory.", ("set", "budget", "devices")
+        "Tell what a recipe's model costs before anything is built: parameters, arithmetic, memory.",
+        ("set", "budget", "devices", "dry_run"),
     ),
     "launch": Verb(
         "Print how to train a recipe by many processes, or write a job file for Slurm or Kubernetes; nothing is started.",
@@ -90,6 +91,9 @@ OPTIONS: dict[str, Any] = {
     "devices": Annotated[
         str | None, typer.Option("--devices", metavar="NxKIND", help="How many of which share the work out, such as 8xH100: the best way.")
     ],
+    "dry_run": Annotated[
+        bool, typer.Option("--dry-run", help="Start the real code as a few of these processes, without numbers: half a minute or so.")
+    ],
     "format": Annotated[str | None, typer.Option("--format", metavar="NAME", help="hf, gguf, or both as hf,gguf.")],
     "model": Annotated[str | None, typer.Option("--model", metavar="NAME", help="base, sft, preferred or reinforced.")],
     "prompt": Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="Ask once, print the answer and end.")],
@@ -117,6 +121,7 @@ DEFAULTS = {
     "again": False,
     "json": False,
     "complete": False,
+    "dry_run": False,
     "verb": "pretrain",
     "nodes": 1,
     "processes": 8,

@@ -100,15 +100,19 @@ def counted(case: Case) -> Found:
     return Found(weights, remembered, peak - sum(positions))
 
 
-def foretold(case: Case, processes: int) -> list[tuple[Division, Found]]:
-    """By the formulas, at each process."""
-    sizes = dict(case.layout.sizes(processes))
+def division_of(case: Case, processes: int) -> Division:
+    """The step of ``case`` among so many processes."""
+    sizes = case.layout.sizes(processes)
     share = case.rows // (sizes["replicate"] * sizes["expert"] * sizes["shard"])
     rows = min(case.rows_at_once, share)
-    division = Division(Outline(case.shape), case.layout, sizes, rows, -(-share // rows), case.dtype != "float32", gpu=False)
-    found = []
+    return Division(Outline(case.shape), case.layout, sizes, rows, -(-share // rows), case.dtype != "float32", gpu=False)
+
+
+def foretold(case: Case, processes: int) -> list[Found]:
+    """By the formulas, at each process."""
+    division, found = division_of(case, processes), []
     for rank in range(processes):
-        at_height = held(division, case.optimizer, rank // (processes // sizes["pipeline"]))
+        at_height = held(division, case.optimizer, rank // (processes // division.sizes["pipeline"]))
         parts = at_height.parts
-        found.append((division, Found(round(parts["weights"]), round(parts["optimizer"]), round(at_height.total))))
+        found.append(Found(round(parts["weights"]), round(parts["optimizer"]), round(at_height.total)))
     return found

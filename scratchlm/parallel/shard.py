@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from scratchlm.parallel.layout import WEIGHTS
 from scratchlm.parallel.world import World
@@ -49,9 +49,9 @@ def cut_(root: nn.Module, blocks: Iterable[nn.Module], banks: Iterable[nn.Module
     def announce(last: bool) -> None:
         for unit in units:
             unit.set_is_last_backward(last)
-            unit.set_requires_all_reduce(last, recurse=False)
             unit.set_reshard_after_backward(last or layout.zero == 3, recurse=False)
             unit.set_requires_gradient_sync(last or layout.zero > 1, recurse=False)
+            unit.set_requires_all_reduce(last, recurse=False)  # after the line above, which sets it, too
 
     return announce
 

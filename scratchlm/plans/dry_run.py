@@ -8,7 +8,7 @@ not: here they lie as if on the device.
 import math
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from scratchlm.parallel.pipeline import Pipeline, Shapes, like
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.tensor import Lane, divide_
 from scratchlm.parallel.world import World
-from scratchlm.plans.advice import Way
+from scratchlm.plans.advice import Way, named
 from scratchlm.plans.division import Division
 from scratchlm.plans.held import held
 from scratchlm.plans.overheard import Overheard, Sent
@@ -91,29 +91,35 @@ def rehearsed(division: Division, optimizer: OptimizerConfig) -> Rehearsal:
                 sent = process.sent()
             elif rank in stepping:
                 process.step(fewest(d)[0])
-            found.append(process.told())
+            found.append(process.holds())
     numbers = counted(d, [process for process in found if process.rank in firsts])
     if numbers != cost.parameters(d.config):
         raise CheckFailed(f"--dry-run: all processes together own {numbers:,} numbers, and the model has {cost.parameters(d.config):,}.")
     return Rehearsal(found, numbers, sender, sent)
 
 
-Beside = tuple[str, float, float | None, str]
-"""(what, bytes as counted, and by formula, what is to say of it)."""
-
-
-def beside(rehearsal: Rehearsal, way: Way, optimizer: OptimizerConfig) -> list[Beside]:
-    """What was counted of the process with most layers, and what the formulas say of it; None where they say nothing."""
-    process = next(each for each in rehearsal.processes if each.rank == rehearsal.sender)
-    planned = held(way.division, optimizer, rehearsal.sender // (math.prod(way.division.sizes.values()) // len(way.division.stages))).parts
-    rows: list[Beside] = [
-        ("weights", process.weights_bytes, planned["weights"], f"{process.numbers:,} numbers"),
-        ("optimizer", process.optimizer_bytes, planned["optimizer"], optimizer.kind),
+def told(rehearsal: Rehearsal, way: Way, optimizer: OptimizerConfig, sized: Callable[[float], str]) -> list[tuple[str, str, str]]:
+    """In rows: what it is, how much was counted at the process with most layers, and what the formulas say of it."""
+    sizes, found = way.division.sizes, {process.rank: process for process in rehearsal.processes}
+    count, sender = math.prod(sizes.values()), found[rehearsal.sender]
+    each = count // sizes["pipeline"]
+    layers = [str(sum(map(len, found[first].layers))) for first in range(0, count, each)]
+    planned = held(way.division, optimizer, rehearsal.sender // each).parts
+    rows = [
+        ("rehearsed", f"{len(found)} of {count:,}", named(way.division)),
+        ("numbers", f"{rehearsal.numbers:,}", "each is owned by one process"),
+        *([("layers", " ".join(layers), "of each process of the pipeline")] if len(layers) > 1 else []),
+        (
+            "weights",
+            sized(sender.weights_bytes),
+            f"by formula {sized(planned['weights'])}; of process {rehearsal.sender}, as is what follows",
+        ),
+        ("optimizer", sized(sender.optimizer_bytes), f"by formula {sized(planned['optimizer'])}"),
     ]
-    messages = way.forecast.messages
-    for kind in dict.fromkeys([*messages, *rehearsal.sent]):
-        sent, by_formula = rehearsal.sent.get(kind, Sent()), messages[kind].size_bytes if kind in messages else None
-        rows.append((kind, sent.size_bytes, by_formula, f"{sent.messages:,} messages"))
+    for kind in dict.fromkeys([*way.forecast.messages, *rehearsal.sent]):
+        sent, formula = rehearsal.sent.get(kind, Sent()), way.forecast.messages.get(kind)
+        says = "not reckoned with" if formula is None else f"by formula {sized(formula.size_bytes)}"
+        rows.append((kind, sized(sent.size_bytes), f"{says}; {sent.messages:,} messages"))
     return rows
 
 
@@ -166,7 +172,7 @@ class _Process:
         after, times = self.step(count + more), (self.division.micro_batches - count) // more
         return {kind: before.get(kind, Sent()) + (sent - before.get(kind, Sent())) * times for kind, sent in after.items()}
 
-    def told(self) -> Rehearsed:
+    def holds(self) -> Rehearsed:
         """What this process holds. Optimizers make their memory in their first step, so one of zeros is taken where there was none."""
         state, crew = self.state, self.state.crew
         if not list(state.optimizer_tensors()):

@@ -13,7 +13,7 @@ from scratchlm.core.errors import UsageError
 from scratchlm.core.tensors import scored_at_once
 from scratchlm.model import cost, store
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig
-from scratchlm.parallel.layout import Layout
+from scratchlm.parallel.layout import ALONE, AXES, Layout
 from scratchlm.parallel.precision import GAIN_TO_SWITCH
 from scratchlm.plans.advice import Advice, Asked, Way, advise, as_set, commands, named
 from scratchlm.plans.division import Outline
@@ -46,10 +46,10 @@ Row = tuple[str, str, str]
 """What it is, how much, and what that means."""
 
 
-def show(home: Home, *, recipe: Settings, devices: str | None = None) -> None:
+def show(home: Home, *, recipe: Settings, devices: str | None = None, dry_run: bool = False) -> None:
     """Print what training by ``recipe`` takes, and what the model takes afterwards; one that came with ``home`` is only fine-tuned.
 
-    With ``devices``, such as 8xH100, also how they would best share pre-training out.
+    With ``devices``, such as 8xH100, also how they would best share pre-training out; a ``dry_run`` is what the real code says of it.
     """
     stages, console = dict(recipe), Console(highlight=False, emoji=False)
     name, pretrain = stages["name"], stages["pretrain"]
@@ -62,6 +62,11 @@ def show(home: Home, *, recipe: Settings, devices: str | None = None) -> None:
         advice = advise(asked)
         told = {**told, **shared_out(asked, advice, pretrain)}
         typed = commands(name, asked, advice.best, pretrain.parallel, pretrain.rows_at_once)
+        if dry_run:
+            with console.status("dry run"):
+                told = {**told, "Dry run": rehearsed(asked, advice, pretrain)}
+    elif dry_run:
+        raise UsageError("--dry-run: say of how many devices, such as --devices 1024xH200.")
     console.print(f"[bold]{escape(name)}[/]: {shape_of(model)} [dim]({escape(str(home.path))})[/]\n", soft_wrap=True)
     console.print(drawn(told))
     for line in typed:
@@ -250,6 +255,15 @@ def time_of(asked: Asked, best: Way, config: Any) -> list[Row]:
         ("tokens a second", f"{time.tokens_per_s:,.0f}", f"{time.tokens_per_s / machines.count:,.0f} by each device"),
         ("the run", lasting(seconds), f"{machines.count * seconds / 3600:,.0f} hours of one {machines.name}; reckoned, not tried"),
     ]
+
+
+def rehearsed(asked: Asked, advice: Advice, config: Any) -> Sequence[Row]:
+    """What the real code finds that is started without numbers: divided as the recipe says, or, where it says nothing, the best way."""
+    from scratchlm.plans import dry_run  # loads torch's compiler
+
+    own = any(getattr(config.parallel, axis) != getattr(ALONE, axis) for axis in AXES)
+    way = as_set(asked, config.parallel, config.rows_at_once) if own else advice.best
+    return dry_run.told(dry_run.rehearsed(way.division, asked.optimizer), way, asked.optimizer, lambda size: short(size, "B"))
 
 
 def lasting(seconds: float) -> str:
