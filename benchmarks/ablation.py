@@ -141,7 +141,7 @@ def built(what: Any, vocab: int, seed: int) -> Any:
     if not isinstance(what, Rung):
         return architectures.build(what(vocab), seed=seed)
     made = Decoder(what, vocab)
-    decoder.initialise(made, torch.Generator().manual_seed(seed))
+    decoder.initialise(what, made.named_parameters(), torch.Generator().manual_seed(seed))
     return made
 
 

@@ -20,7 +20,8 @@ from benchmarks.turns import Step
 from scratchlm.core.artifact import Draft
 from scratchlm.core.journal import Journal
 from scratchlm.core.tensors import Batch, ModelInputs
-from scratchlm.model import architectures, cost, gpt2, llama, qwen3
+from scratchlm.model import cost, gpt2, llama, qwen3
+from scratchlm.model.architectures import Drawn
 from scratchlm.model.attention import packed
 from scratchlm.optim import adamw
 from scratchlm.parallel.precision import Dtype
@@ -85,20 +86,19 @@ class Given:
 
 def ours(load: Load, given: Given, *, compiled: bool = False) -> Step:
     """A step of the one loop, set up as by a stage, on rows of one document as the others compute; ``compiled`` says by torch.compile."""
-    model = architectures.build(load.config, seed=0)
     training = Training(device=load.device, dtype=load.dtype)
-    session = Session.open(Draft(given.scratch), training, Journal(), model, tokens=load.horizon, rows=load.rows)
+    session = Session.open(Draft(given.scratch), training, Journal(), Drawn(load.config, 0), tokens=load.horizon, rows=load.rows)
     precision, attend, forward = session.precision, session.attend, session.forward
     if compiled:
         precision, attend = replace(precision, kernels=False), packed
         forward = Compiled.begin("default", rows=session.rows_at_once, length=load.config.context, backend=load.backend)
-    state = TrainState.begin(model, adamw.Config(), seed=0, crew=session.crew)
+    state = TrainState.begin(session.model, adamw.Config(), seed=0, crew=session.crew)
     state.rows_at_once = session.rows_at_once
     plan = Plan(1, lambda _: 1.0, precision, Keeper(given.scratch), attend=attend, forward=forward)
     inputs_BT, targets_BT = load.data()
     positions_BT = torch.arange(load.config.context, device=load.device).expand_as(inputs_BT)
     batch = Batch(ModelInputs(inputs_BT, positions_BT, torch.zeros_like(inputs_BT)), targets_BT, torch.ones(inputs_BT.shape))
-    objective = NextToken(model)
+    objective = NextToken(session.model)
 
     def step() -> None:
         update(state, [batch.to(torch.device(load.device))], objective, plan)

@@ -20,7 +20,7 @@ from scratchlm.core.artifact import Draft, Home
 from scratchlm.core.journal import Journal
 from scratchlm.core.tensors import Batch, Every
 from scratchlm.evals import bits
-from scratchlm.model import architectures
+from scratchlm.model.architectures import Drawn
 from scratchlm.recipes.laptop import laptop
 from scratchlm.stages.pretrain import sized
 from scratchlm.tokenizer import store as tokenizers
@@ -61,9 +61,7 @@ def run(home: Home, trial: str, tokens: int, seed: int) -> dict[str, float]:
     tokenizer, recipe = tokenizers.load(vocabulary.path), laptop().pretrain
     assert recipe
     config = recipe.model_copy(update={"seed": seed, "tokens": tokens, "checkpoint_minutes": None})
-    model = architectures.build(sized(config, tokenizer), seed=seed)
     found = bits.windows(open_split(shards.path, "validation"), CONTEXT, most_tokens=VALIDATION)
-    averages = {decay: {name: p.detach().clone() for name, p in model.named_parameters()} for decay in DECAYS if trial == "average"}
 
     def follow(state: TrainState) -> dict[str, float]:
         for decay, kept in averages.items():
@@ -72,10 +70,11 @@ def run(home: Home, trial: str, tokens: int, seed: int) -> dict[str, float]:
         return {}
 
     with tempfile.TemporaryDirectory() as folder:
-        session = Session.open(Draft(Path(folder)), config, Journal(), model)
+        session = Session.open(Draft(Path(folder)), config, Journal(), Drawn(sized(config, tokenizer), seed))
         steps, items = course(trial, open_split(shards.path, "train"), tokens, seed)
-        objective = NextToken(model)
-        state = session.train(model, items, objective, steps=steps, probes=(Probe("average", Every(1), follow),))
+        learned, objective = list(session.model.named_parameters()), NextToken(session.model)
+        averages = {decay: {name: p.detach().clone() for name, p in learned} for decay in DECAYS if trial == "average"}
+        state = session.train(items, objective, steps=steps, probes=(Probe("average", Every(1), follow),))
 
     def measured() -> float:
         costs = bits.bits_of_documents(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from test_ways import BOUND, PACKED, assert_alike, computed, shaped
-from tiny import SHAPES, VOCAB, tiny
+from tiny import SHAPES, VOCAB, Like, tiny
 from trainee import batch, begun, differences, objective, plan, snapshot
 
 from scratchlm.core.artifact import Draft
@@ -130,10 +130,10 @@ def test_the_choice_is_frozen_and_read_again(tmp_path: Path, monkeypatch: pytest
     threads = torch.get_num_threads()
     try:
         first = Session.open(
-            Draft(tmp_path), Training(device="cpu"), Journal(events.append), tiny("qwen3", dropout=0.0), tokens=10**6, rows=6
+            Draft(tmp_path), Training(device="cpu"), Journal(events.append), Like(tiny("qwen3", dropout=0.0)), tokens=10**6, rows=6
         )
         monkeypatch.setattr(choose, "milliseconds", lambda *_: 1 / 0)
-        again = Session.open(Draft(tmp_path), Training(device="cpu"), Journal(), tiny("qwen3", dropout=0.0))
+        again = Session.open(Draft(tmp_path), Training(device="cpu"), Journal(), Like(tiny("qwen3", dropout=0.0)))
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(False)

@@ -1,10 +1,10 @@
 """Parameters shared out by hand in several ways, each of its numbers its own: what the processes of a crowd save and read again."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from math import ceil, prod
 from pathlib import Path
 
@@ -49,7 +49,6 @@ def numbers(name: str, entry: str | None = None) -> Tensor:
     return 1000.0 * place + torch.arange(prod(SHAPES[name])).view(SHAPES[name])
 
 
-@cache
 def world_of(division: str) -> World | None:
     """The processes that share the work out so, the first of those there are; None: this is none of them."""
     sizes = dict.fromkeys(AXES, 1) | DIVISIONS[division]
@@ -177,7 +176,7 @@ def files_of_at_most(size_bytes: int | None) -> Iterator[None]:
 
 def saved_apart(path: Path) -> str | None:
     """The same where each process has a folder of its own."""
-    return saved("four by rows", path / str(dist.get_rank()), [7])
+    return saved("four by rows", path / os.environ["RANK"], [7])
 
 
 def read_again(division: str, path: Path) -> tuple[list[str], list[Event], int, int] | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tiny import Like
 from torch import Tensor
 
 from scratchlm.core import seeds
@@ -12,7 +13,7 @@ from scratchlm.core.errors import UsageError
 from scratchlm.core.journal import Journal
 from scratchlm.core.tensors import Batch, ModelInputs, positions_of
 from scratchlm.model import attention, gpt2, llama, moe, qwen3
-from scratchlm.model.architectures import AnyConfig, build
+from scratchlm.model.architectures import AnyConfig, build, shape_only
 from scratchlm.optim import OptimizerConfig, adamw, muon
 from scratchlm.parallel.layout import Layout
 from scratchlm.parallel.precision import Precision
@@ -66,9 +67,10 @@ def begun(case: Case) -> TrainState:
     with torch.no_grad():  # so that no path is silent, as zero-initialised ones are
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator).to(parameter.dtype), alpha=0.05)
-    crew = formed(model, World.start(1, layout=case.layout))
+    crew = formed(shape_only(model.config).to(getattr(torch, case.dtype)), World.start(1, layout=case.layout))
+    crew.begin(Like(model))
     crew.computes(attention.packed, Precision("float32"))
-    state = TrainState.begin(model, OPTIMIZERS[case.optimizer], seed=0, crew=crew)
+    state = TrainState.begin(crew.model, OPTIMIZERS[case.optimizer], seed=0, crew=crew)
     state.rows_at_once = case.rows_at_once
     return state
 
@@ -111,8 +113,7 @@ def resumed(case: Case, path: Path, last: int) -> list[dict[str, Any]]:
 def refused(case: Case, changes: dict[str, Any]) -> str:
     """What is said of a division that cannot be, of a model with other numbers."""
     try:
-        model = build(MODELS[case.model].model_copy(update=changes), seed=0)
-        formed(model, World.start(1, layout=case.layout))
+        formed(shape_only(MODELS[case.model].model_copy(update=changes)), World.start(1, layout=case.layout))
     except UsageError as error:
         return str(error)
     return "nothing"

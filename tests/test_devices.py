@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import fresh
+from tiny import Like, fresh
 
 from scratchlm.core.artifact import Draft
 from scratchlm.core.errors import ArtifactError, CheckFailed, UsageError
@@ -98,12 +98,12 @@ def test_apples_gpus_promise_no_determinism():
 
 
 def test_a_run_begun_on_a_device_that_is_gone_says_so(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    Session.open(Draft(tmp_path), Training(device="cpu"), Journal(), fresh("qwen3"))
+    Session.open(Draft(tmp_path), Training(device="cpu"), Journal(), Like(fresh("qwen3")))
     path = tmp_path / "decisions.json"
     path.write_text(path.read_text().replace('"device": "cpu"', '"device": "cuda"').replace('"device":"cpu"', '"device":"cuda"'))
     monkeypatch.setattr(session, "devices", lambda: ["cpu"])
     with pytest.raises(ArtifactError, match=r"begun on cuda, and torch finds none here now. Start it anew with --again"):
-        Session.open(Draft(tmp_path), Training(device="cpu"), Journal(), fresh("qwen3"))
+        Session.open(Draft(tmp_path), Training(device="cpu"), Journal(), Like(fresh("qwen3")))
 
 
 def test_a_dtype_without_arithmetic_is_refused(monkeypatch: pytest.MonkeyPatch):

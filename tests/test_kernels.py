@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import SHAPES, tiny
+from tiny import SHAPES, Like, tiny
 from torch import Tensor
 
 from scratchlm.core.artifact import Draft
@@ -231,7 +231,7 @@ def test_training_without_a_kernel_says_so_and_goes_on(tmp_path: Path, monkeypat
     monkeypatch.setattr(attention, "library", absent)
     events: list[Event] = []
     config = Training(dtype="bfloat16", device="cpu")
-    work = Session.open(Draft(tmp_path), config, Journal(events.append), tiny("qwen3", head_dim=16))
+    work = Session.open(Draft(tmp_path), config, Journal(events.append), Like(tiny("qwen3", head_dim=16)))
     assert work.attend in (plain.packed, plain.reference)
     assert any("no C++ compiler" in str(event.get("note")) for event in events)
 
@@ -393,7 +393,7 @@ def test_what_comes_in_another_layout_is_put_right():
 
 
 def test_a_run_begun_with_kernels_says_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    config, model = Training(dtype="bfloat16", device="cpu"), tiny("qwen3", head_dim=16)
+    config, model = Training(dtype="bfloat16", device="cpu"), Like(tiny("qwen3", head_dim=16))
     Session.open(Draft(tmp_path), config, Journal(), model)
     path = tmp_path / "decisions.json"
     decided = json.loads(path.read_text())

@@ -290,7 +290,7 @@ def test_a_job_queues_again_when_it_was_stopped_and_not_when_it_broke_or_ended(
 def test_a_job_warned_of_its_end_asks_for_a_checkpoint_and_queues_again(capsys, folder: Path):
     job_files(capsys, "smoke")
     with run_job(folder, training="wait 1") as job:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while "torch.distributed.run" not in ((folder / "calls").read_text() if (folder / "calls").exists() else ""):
             assert time.monotonic() < until
             time.sleep(0.02)

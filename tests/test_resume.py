@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 from parted import files_of_at_most
-from tiny import features, random_tokens
-from trainee import Spoiled, begun, differences, items, objective, plan, snapshot, train
+from tiny import Like, features, random_tokens
+from trainee import Spoiled, begun, differences, items, plan, snapshot, train
 
 from scratchlm.core.artifact import Draft, files_under, write_atomically
 from scratchlm.core.errors import ArtifactError
@@ -26,6 +26,7 @@ from scratchlm.tokenizer import store as tokenizers
 from scratchlm.train import checkpoint, pieces, session
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.loop import Probe
+from scratchlm.train.objectives import NextToken
 from scratchlm.train.session import Session, Training, steps_for
 from scratchlm.train.state import TrainState
 
@@ -281,9 +282,9 @@ CONFIG = Training(optimizer=muon.Config(), checkpoint_steps=2, checkpoint_minute
 
 
 def test_what_was_measured_is_decided_once(speeds: list[Speeds], tmp_path: Path):
-    first = Session.open(Draft(tmp_path), CONFIG, Journal(), begun().model)
+    first = Session.open(Draft(tmp_path), CONFIG, Journal(), Like(begun().model))
     speeds[0] = Speeds(float32=10.0, bfloat16=50.0)
-    second, elsewhere = (Session.open(Draft(path), CONFIG, Journal(), begun().model) for path in (tmp_path, tmp_path / "else"))
+    second, elsewhere = (Session.open(Draft(path), CONFIG, Journal(), Like(begun().model)) for path in (tmp_path, tmp_path / "else"))
     assert [each.precision.dtype for each in (first, second, elsewhere)] == ["float32", "float32", "bfloat16"]
     assert json.loads((tmp_path / "decisions.json").read_text())["float32_gflops"] == 50.0
 
@@ -306,9 +307,8 @@ def stage(path: Path, *, dies_at: int | None = None) -> TrainState:
             raise PowerCut
         return {}
 
-    state = begun()
-    work = Session.open(Draft(path), CONFIG, Journal(), state.model)
-    return work.train(state.model, items, objective(state), steps=7, probes=(Probe("cut", Every(1), measure),))
+    work = Session.open(Draft(path), CONFIG, Journal(), Like(begun().model))
+    return work.train(items, NextToken(work.model), steps=7, probes=(Probe("cut", Every(1), measure),))
 
 
 @pytest.mark.parametrize("dies_at", [1, 5])
@@ -329,7 +329,7 @@ def test_a_stage_leaves_a_model_that_stands_alone(speeds: list[Speeds], tmp_path
     for name in ("manifest.json", "plan.json"):
         (words / name).write_text("{}")
     state = stage(tmp_path / "base")
-    Session.open(Draft(tmp_path / "base"), CONFIG, Journal(), state.model).leave(state, words)
+    Session.open(Draft(tmp_path / "base"), CONFIG, Journal(), Like(state.model)).leave(state, words)
     speaker = Speaker.load(tmp_path / "base")
     tokens_BT = random_tokens(1, 9)
     assert torch.equal(features(speaker.model, tokens_BT), features(state.model.eval(), tokens_BT))

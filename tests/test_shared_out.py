@@ -135,7 +135,7 @@ def test_what_two_began_one_ends(pair: Crowd, tmp_path: Path):
 
 
 def test_what_one_began_two_end(pair: Crowd, tmp_path: Path):
-    saved(Case("gpt2"), tmp_path)
+    saved(Case("gpt2", steps=3), tmp_path)
     found = pair.run(resumed, Case("gpt2", Layout(**PAIR["keys gathered"])), tmp_path, 6)
     assert apart(found, run(Case("gpt2", steps=6))[3:], "loss") < 1e-12
 

@@ -18,6 +18,7 @@ from benchmarks.peers import BUILDERS, CHOSEN, COMPILED, FLOAT8, OURS, PRODUCTS,
 from benchmarks.throughput import LOAD, measured, table
 from benchmarks.turns import Step, Told, in_turn, peak_memory
 from scratchlm.model import gpt2, qwen3
+from scratchlm.train.crew import Crew
 
 pytestmark = pytest.mark.usefixtures("put_back")
 
@@ -50,13 +51,18 @@ def test_a_step_learns_what_it_is_given(name: str, monkeypatch: pytest.MonkeyPat
     if reason := missing(name, None):
         pytest.skip(reason)
     norms: list[float] = []
-    clip = torch.nn.utils.clip_grad_norm_
+    clip, squares = torch.nn.utils.clip_grad_norm_, Crew.squares
 
     def noted(*given: Any, **named: Any) -> torch.Tensor:
         norms.append(float(clip(*given, **named)))
         return torch.tensor(norms[-1])
 
+    def noted_squares(crew: Crew) -> float:
+        norms.append(squares(crew) ** 0.5)
+        return norms[-1] ** 2
+
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", noted)
+    monkeypatch.setattr(Crew, "squares", noted_squares)  # ours counts each number once, whoever has it
     step = built(name, replace(TINY, rows=1))
     for _ in range(4):
         step()

@@ -1,5 +1,6 @@
 """A tiny model of every architecture: all sizes differ, so that a swapped axis fails."""
 
+from dataclasses import dataclass
 from types import NoneType
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from scratchlm.core.tensors import positions_of
 from scratchlm.model import attention, gpt2, llama, minillm, moe, olmo2, qwen3, swift
-from scratchlm.model.architectures import AnyConfig, Model, build
+from scratchlm.model.architectures import AnyConfig, Model, Take, build
 
 VOCAB = 23
 SHAPES: dict[str, AnyConfig] = {
@@ -43,6 +44,21 @@ def tiny(name: str, *, seed: int = 0, **changes: Any) -> Model:
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.3)
     return model.eval()
+
+
+@dataclass(frozen=True)
+class Like:
+    """The weights of a model, as a run begins with them."""
+
+    model: Model
+
+    @property
+    def config(self) -> AnyConfig:
+        return self.model.config
+
+    def give(self, take: Take) -> None:
+        for name, parameter in self.model.named_parameters():
+            take(name, parameter.detach())
 
 
 def random_tokens(batch: int, time: int, *, seed: int = 2) -> Tensor:

@@ -1,12 +1,10 @@
 """Which of two answers does a model find likelier?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from scratchlm.batches.chat import Encoded, PreferenceBatch, preference_batch
-from scratchlm.core.tensors import Attend
 from scratchlm.losses.likelihood import token_logprobs
 from scratchlm.losses.preference import PairLogprobs
 from scratchlm.model import attention
@@ -17,14 +15,12 @@ from scratchlm.train.objectives import answer_logprobs
 PAIRS = 32
 
 
-def pair_logprobs(
-    model: Model, batch: PreferenceBatch, precision: Precision, attend: Callable[[Tensor], Attend] = attention.packed
-) -> PairLogprobs:
+def pair_logprobs(model: Model, batch: PreferenceBatch, precision: Precision) -> PairLogprobs:
     """Summed log-probabilities of both answers of every pair, in nats."""
     rows = batch.rows.to(next(model.parameters()).device)
     model.eval()
     with precision.autocast():
-        x_BTD = model.features(rows.inputs.tokens_BT, rows.inputs.positions_BT, attend(rows.inputs.segments_BT))
+        x_BTD = model.features(rows.inputs.tokens_BT, rows.inputs.positions_BT, attention.packed(rows.inputs.segments_BT))
         return answer_logprobs(token_logprobs(model.logits(x_BTD), rows.targets_BT), rows.weights_BT)
 
 

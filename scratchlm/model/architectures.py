@@ -3,12 +3,13 @@
 Where a tensor elsewhere is the transpose of ours, the row names it in ``HF_TRANSPOSED``.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from scratchlm.core import seeds
@@ -35,13 +36,55 @@ def shape_only(config: AnyConfig) -> Model:
         return ARCHITECTURES[config.kind].Model(config)  # pyright: ignore[reportArgumentType]
 
 
+Take = Callable[[str, Tensor], object]
+"""Given the name of a parameter and all of its numbers, which are gone afterwards."""
+
+
+@runtime_checkable
+class Origin(Protocol):
+    """Where a model's first weights come from, one after another: who holds a part of a model needs no memory for all of it."""
+
+    @property
+    def config(self) -> AnyConfig:
+        """Of the model."""
+        ...
+
+    def give(self, take: Take) -> None:
+        """Hand every parameter over."""
+        ...
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Fresh weights, the same for the same seed on every machine and at every process."""
+
+    config: AnyConfig
+    seed: int
+
+    def give(self, take: Take) -> None:
+        """Draw every parameter and hand it over."""
+
+        def each() -> Iterator[tuple[str, Tensor]]:
+            for name, parameter in shape_only(self.config).named_parameters():
+                drawn = torch.empty(parameter.shape)
+                yield name, drawn
+                take(name, drawn)
+
+        generator = torch.Generator().manual_seed(seeds.derive(self.seed, "initialise"))
+        ARCHITECTURES[self.config.kind].initialise(self.config, each(), generator)  # pyright: ignore[reportArgumentType]
+
+
+def whole(origin: Origin) -> Model:
+    """All of a model, in the processor's memory."""
+    model = shape_only(origin.config).to_empty(device="cpu")
+    parameters = dict(model.named_parameters())
+    origin.give(lambda name, numbers: parameters[name].data.copy_(numbers))
+    return model
+
+
 def build(config: AnyConfig, *, seed: int) -> Model:
     """A model of ``config``'s kind with fresh weights, the same for the same seed on every machine."""
-    with Unset():
-        model = ARCHITECTURES[config.kind].Model(config)  # pyright: ignore[reportArgumentType]
-    generator = torch.Generator().manual_seed(seeds.derive(seed, "initialise"))
-    ARCHITECTURES[config.kind].initialise(model, generator)  # pyright: ignore[reportArgumentType]
-    return model
+    return whole(Drawn(config, seed))
 
 
 def parameters_of(model: nn.Module) -> int:

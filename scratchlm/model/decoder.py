@@ -172,13 +172,13 @@ class Decoder(Stretch):
         return F.linear(x_BTD, self.embedding.weight if self.head is None else self.head.weight)
 
 
-def initialise(model: nn.Module, generator: torch.Generator) -> None:
+def initialise(_config: object, parameters: Iterable[tuple[str, Tensor]], generator: torch.Generator) -> None:
     """All initial values in one place: small normals, ones for norms, and zero for biases and where a block writes to the stream.
 
     A block that starts as the identity lets the embedding and head learn first; with GPT-2's 0.02 / sqrt(2 layers) in its place the
     laptop recipe ended no better. A router starts so small that every expert is as likely as the next.
     """
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters:
         if name.endswith(("bias", "attention.output.weight", "down.weight")):
             nn.init.zeros_(parameter)
         elif parameter.ndim == 1:

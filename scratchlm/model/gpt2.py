@@ -4,6 +4,7 @@ Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; the 
 GELU by its tanh formula: Hendrycks & Gimpel 2016, arXiv:1606.08415.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -98,13 +99,13 @@ def _block(c: Config) -> Block:
     return Block(c.width, heads=c.heads, dropout=c.dropout, hidden=c.hidden, norm_eps=c.norm_eps, gelu="tanh")
 
 
-def initialise(model: Model, generator: torch.Generator) -> None:
+def initialise(config: Config, parameters: Iterable[tuple[str, Tensor]], generator: torch.Generator) -> None:
     """All initial values in one place, as GPT-2's code and paper have them.
 
     Normals of 0.02, of 0.01 for positions; what writes to the stream is divided by the root of how often that happens.
     """
-    writers = 2 * model.config.layers
-    for name, parameter in model.named_parameters():
+    writers = 2 * config.layers
+    for name, parameter in parameters:
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
         elif parameter.ndim == 1:

@@ -5,6 +5,7 @@ arXiv:2002.04745) of fused-QKV multi-head attention and a GELU feed-forward four
 """
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -137,9 +138,9 @@ class Model(Stack):
         return self.head(x_BTD)
 
 
-def initialise(model: Model, generator: torch.Generator) -> None:
+def initialise(_config: object, parameters: Iterable[tuple[str, Tensor]], generator: torch.Generator) -> None:
     """Normals of 0.02 for matrices, zeros for biases, ones for norms: as GPT-2 did."""
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters:
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
         elif parameter.ndim == 1:

@@ -4,6 +4,7 @@ Attention and feed-forward read the stream as it is, and what they say is normal
 over all heads together. No biases. OLMo et al. 2024, arXiv:2501.00656.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -91,14 +92,14 @@ def _block(c: Config) -> Block:
     return Block(attention, FeedForward(c.width, c.hidden), width=c.width, norm_eps=c.norm_eps, dropout=c.dropout)
 
 
-def initialise(model: nn.Module, generator: torch.Generator) -> None:
+def initialise(_config: object, parameters: Iterable[tuple[str, Tensor]], generator: torch.Generator) -> None:
     """All initial values in one place: small normals, as in the paper, and ones for norms.
 
     Blocks cannot start as the identity, as those of the other decoders do: a norm behind a part that says nothing yet makes the first
     word it says as loud as any. With such zeros the gradients of the first two steps were 40 to 430 times as large (3 layers of width
     128 on text).
     """
-    for parameter in model.parameters():
+    for _name, parameter in parameters:
         if parameter.ndim == 1:
             nn.init.ones_(parameter)
         else:

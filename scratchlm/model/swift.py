@@ -7,6 +7,7 @@ arXiv:2408.00118).
 """
 
 import functools
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -152,9 +153,9 @@ class Model(Stretch):
         return self.config.softcap * torch.tanh(self.head(x_BTD).float() / self.config.softcap)
 
 
-def initialise(model: Model, generator: torch.Generator) -> None:
+def initialise(_config: object, parameters: Iterable[tuple[str, Tensor]], generator: torch.Generator) -> None:
     """All initial values in one place: blocks start as the identity and the head as silence."""
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters:
         if name.endswith(".mix"):
             parameter.data.copy_(torch.tensor([1.0, 0.0]))
         elif name.endswith(("value_mix", "output.weight", "down.weight", "head.weight")):

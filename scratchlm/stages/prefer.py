@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from pydantic import Field, field_validator
 
 from scratchlm.batches.chat import PreferenceRows, encode_preference, read_preferences
@@ -12,11 +11,10 @@ from scratchlm.core.journal import Journal
 from scratchlm.core.records import Preference
 from scratchlm.evals import mixture
 from scratchlm.evals.knowledge import KNOWLEDGE, read_knowledge
-from scratchlm.evals.preference import pair_logprobs
 from scratchlm.model import store
 from scratchlm.serve.choose import EXAMPLES
 from scratchlm.tokenizer import store as tokenizers
-from scratchlm.train.objectives import Better, PairItem
+from scratchlm.train.objectives import Better, PairItem, answer_logprobs
 from scratchlm.train.session import Session, Training
 
 
@@ -52,22 +50,21 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
 def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None:
     """All of preference tuning: pairs in, a model out."""
     tokenizer = tokenizers.load(start.path / "tokenizer")
-    (_, model), (_, frozen) = store.load(start.path), store.load(start.path)
-    session = Session.open(out, config, journal, model)
-    frozen.to(session.world.device)
+    origin = store.Stored(start.path)
+    session = Session.open(out, config, journal, origin)
+    frozen = session.beside(origin)
     encoded = [encode_preference(tokenizer, pair) for pair in preferences(config, start)]
     rows = PreferenceRows(
-        encoded, context=model.config.context, pairs_per_batch=config.pairs_per_step, seed=config.seed, pad=tokenizer.end_of_text
+        encoded, context=origin.config.context, pairs_per_batch=config.pairs_per_step, seed=config.seed, pad=tokenizer.end_of_text
     )
     session.journal.event("pairs", kept=len(rows.kept), dropped=rows.dropped)
 
     def items(step: int) -> list[PairItem]:
         batch = session.crew.own(rows.batch(step), 2 * config.pairs_per_step)
-        with torch.no_grad():
-            return [PairItem(batch, pair_logprobs(frozen, batch, session.precision, session.attend))]
+        return [PairItem(batch, answer_logprobs(frozen.logprobs(batch.rows).cpu(), batch.rows.weights_BT))]
 
     steps = max(1, round(rows.steps(1) * config.epochs))
-    state = session.train(model, items, Better(model.logits, config.beta, config.anchor), steps=steps, shared=True)
+    state = session.train(items, Better(session.model.logits, config.beta, config.anchor), steps=steps, shared=True)
     session.leave(state, start.path / "tokenizer", start.path / KNOWLEDGE, start.path / EXAMPLES)
     out.count(pairs=len(rows.kept), dropped_pairs=rows.dropped)
 

@@ -20,7 +20,7 @@ from scratchlm.evals.hardness import hardness
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
 from scratchlm.model import architectures, cost, qwen3
-from scratchlm.model.architectures import ModelConfig
+from scratchlm.model.architectures import Drawn, ModelConfig
 from scratchlm.parallel.layout import ROWS
 from scratchlm.parallel.precision import measured_speeds
 from scratchlm.parallel.world import processes
@@ -198,14 +198,14 @@ def outcome(config: Config, choice: Choice, out: Draft, journal: Journal, *, sec
 def train(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, journal: Journal) -> None:
     """All of pre-training: rows in, a model out."""
     tokenizer = tokenizers.load(vocabulary.path)
-    model = architectures.build(sized(config, tokenizer), seed=config.seed)
-    session = Session.open(out, config, journal, model, tokens=config.tokens, rows=config.rows)
+    shape = sized(config, tokenizer)
+    session = Session.open(out, config, journal, Drawn(shape, config.seed), tokens=config.tokens, rows=config.rows)
     split = open_split(shards.path, "train", tokenizer=tokenizers.facts_of(vocabulary.path).sha256)
-    steps = steps_for(config.tokens, per_step=config.rows * model.config.context)
-    rows = TokenRows(split, model.config.context, config.rows, config.seed, warmup=round(config.length_warmup * steps))
-    objective = NextToken(model, session.crew.among)
+    steps = steps_for(config.tokens, per_step=config.rows * shape.context)
+    rows = TokenRows(split, shape.context, config.rows, config.seed, warmup=round(config.length_warmup * steps))
+    objective = NextToken(session.model, session.crew.among)
     probes = (validation(config, session, shards, tokenizer), sample(config, tokenizer))
-    state = session.train(model, lambda step: [rows.batch(step)], objective, steps=steps, probes=probes)
+    state = session.train(lambda step: [rows.batch(step)], objective, steps=steps, probes=probes)
     session.leave(state, vocabulary.path)
     out.count(epochs=round(state.tokens / max(1, rows.shards.tokens), 3))
 

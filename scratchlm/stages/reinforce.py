@@ -6,9 +6,7 @@ Strictly on-policy: answers are sampled at temperature 1 and used for one step, 
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
 
 from scratchlm.batches.chat import batch_of
 from scratchlm.core import seeds
@@ -22,14 +20,13 @@ from scratchlm.evals.tasks import TASKS, Example, Task
 from scratchlm.generate.engine import Answer
 from scratchlm.generate.sample import Sampling
 from scratchlm.generate.speaker import Speaker
-from scratchlm.losses.likelihood import token_logprobs
 from scratchlm.losses.policy import group_advantages
 from scratchlm.model import store
-from scratchlm.model.architectures import Model
 from scratchlm.parallel.layout import ROWS
 from scratchlm.serve.choose import EXAMPLES
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer.interface import Tokenizer
+from scratchlm.train.crew import Crew
 from scratchlm.train.objectives import Rewarded, Rollouts
 from scratchlm.train.session import Session, Training
 
@@ -62,9 +59,9 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
 def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None:
     """All of reinforcement: problems in, a model out."""
     tokenizer = tokenizers.load(start.path / "tokenizer")
-    (_, model), (_, frozen) = store.load(start.path), store.load(start.path)
-    session = Session.open(out, config, journal, model)
-    frozen.to(session.world.device)
+    origin = store.Stored(start.path)
+    session = Session.open(out, config, journal, origin)
+    frozen = session.beside(origin)
     task = TASKS[config.task](read_knowledge(start.path))
     problems = task.train(config.seed, config.steps * config.prompts)
     if not problems:
@@ -76,7 +73,7 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
         policy = Speaker(session.crew.whole_everywhere(), tokenizer, "policy")
         return [rollouts(config, task, asked, policy, frozen, session, seeds.derive(config.seed, "rollout", step=step))]
 
-    state = session.train(model, items, Rewarded(model.logits, config.kl), steps=config.steps, shared=True)
+    state = session.train(items, Rewarded(session.model.logits, config.kl), steps=config.steps, shared=True)
     session.leave(state, start.path / "tokenizer", start.path / KNOWLEDGE, start.path / EXAMPLES)
     out.count(task=config.task, rollouts=config.steps * config.prompts * config.group)
 
@@ -92,7 +89,7 @@ def own_prompts(config: Config, session: Session) -> range:
     return range(place * each, (place + 1) * each)
 
 
-def rollouts(config: Config, task: Task, asked: Sequence[Example], policy: Speaker, frozen: Model, session: Session, seed: int) -> Rollouts:
+def rollouts(config: Config, task: Task, asked: Sequence[Example], policy: Speaker, frozen: Crew, session: Session, seed: int) -> Rollouts:
     """Answers of the policy to each problem, several times each, with their rewards."""
     examples = [example for example in asked for _ in range(config.group)]
     prompts, first = [policy.prompt_ids(example.messages) for example in examples], own_prompts(config, session).start * config.group
@@ -100,9 +97,7 @@ def rollouts(config: Config, task: Task, asked: Sequence[Example], policy: Speak
     rewards = [reward(task, example, answer, policy.tokenizer) for example, answer in zip(examples, answers, strict=True)]
     batch = answered(prompts, answers, pad=policy.tokenizer.end_of_text)
     advantages_PG = group_advantages(torch.tensor(rewards).view(len(asked), config.group))
-    sampled_BT = session.crew.logprobs(batch)
-    with torch.no_grad():
-        reference_BT = logprobs(frozen, batch, session)
+    sampled_BT, reference_BT = session.crew.logprobs(batch), frozen.logprobs(batch)
     weight, count = session.world.sums([batch.weight, float(len(rewards))], *ROWS)
     return Rollouts(batch, sampled_BT, reference_BT, advantages_PG.view(-1, 1), torch.tensor(rewards), weight / count)
 
@@ -119,12 +114,3 @@ def answered(prompts: Sequence[Sequence[int]], answers: Sequence[Answer], *, pad
         for prompt, answer in zip(prompts, answers, strict=True)
     ]
     return batch_of(rows, length=max(len(row[0][0]) for row in rows) - 1, pad=pad)
-
-
-def logprobs(model: Model, batch: Batch, session: Session) -> Float[Tensor, "B T"]:
-    """Log-probability of every target, computed as training computes it, so that the first ratio is exactly one."""
-    model.eval()
-    batch = batch.to(next(model.parameters()).device)
-    with session.precision.autocast():
-        x_BTD = model.features(batch.inputs.tokens_BT, batch.inputs.positions_BT, session.attend(batch.inputs.segments_BT))
-        return token_logprobs(model.logits(x_BTD), batch.targets_BT)

@@ -68,15 +68,15 @@ def run(config: Config, home: Home, journal: Journal) -> Artifact:
 def train(config: Config, out: Draft, base: Artifact, corpus: Artifact | None, journal: Journal) -> None:
     """All of fine-tuning: conversations in, a model out."""
     tokenizer = tokenizers.load(base.path / "tokenizer")
-    model = store.load(base.path)[1].float()  # an adopted model may be stored in half precision, which is too coarse for small steps
-    session = Session.open(out, config, journal, model, rows=config.rows)
+    origin = store.Stored(base.path)
+    session = Session.open(out, config, journal, origin, rows=config.rows)
     chats = conversations(config, out, corpus)
-    rows = packed_rows(chats, tokenizer, model.config.context, config)
+    rows = packed_rows(chats, tokenizer, origin.config.context, config)
     tell(rows, chats, session.journal)
     steps = max(1, round(rows.steps(1) * config.epochs))
-    objective = NextToken(model, session.crew.among)
+    objective = NextToken(session.model, session.crew.among)
     probes = (sample(config, tokenizer, chats),)
-    state = session.train(model, lambda step: [rows.batch(step)], objective, steps=steps, probes=probes)
+    state = session.train(lambda step: [rows.batch(step)], objective, steps=steps, probes=probes)
     session.leave(state, base.path / "tokenizer")
     out.count(chats=len(rows.kept), dropped_chats=rows.dropped, cut_chats=rows.cut)
 

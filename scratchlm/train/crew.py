@@ -3,6 +3,7 @@
 From outside, in a fixed order: experts, matrices, layers, recomputation, shards. The model never knows. On one process nothing is done.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from scratchlm.core.errors import UsageError
 from scratchlm.core.tensors import Among, Batch, Item, ModelInputs
 from scratchlm.losses.likelihood import token_logprobs
 from scratchlm.model import attention
-from scratchlm.model.architectures import ARCHITECTURES, Model, shape_only
+from scratchlm.model.architectures import ARCHITECTURES, Model, Origin, shape_only
 from scratchlm.parallel import parts, recompute, shard, tensor
 from scratchlm.parallel.context import POSITIONS, Context, by_gathering, by_heads
 from scratchlm.parallel.experts import share_out_
@@ -145,6 +146,19 @@ class Crew:
         if self.pipe is not None:
             self.pipe.add_ends([part.own.grad for part in self.parts if part.at_both_ends and part.own.grad is not None])
 
+    def begin(self, origin: Origin) -> None:
+        """Take what is here of the weights that ``origin`` hands over."""
+
+        def take(name: str, numbers: Tensor) -> None:
+            for part in here[name]:
+                for piece in part.pieces:
+                    parts.at(part.own.detach(), piece.here).copy_(parts.at(numbers, piece.there))
+
+        here: dict[str, list[Part]] = defaultdict(list)
+        for part in self.parts:
+            here[part.name].append(part)
+        origin.give(take)
+
     def forget(self) -> None:
         """Every gradient."""
         for part, parameter in self.learned:
@@ -170,9 +184,13 @@ def alone(model: Model) -> Crew:
 
 
 def formed(model: Model, world: World) -> Crew:
-    """``model`` shared out, in place, as the world's layout says; UsageError where it cannot be."""
+    """``model`` shared out, in place, as the world's layout says; UsageError where it cannot be.
+
+    A model on the meta device gets memory for what stays here, and no numbers: those come by ``Crew.begin`` or from a checkpoint.
+    """
     if world.mesh is None:
         recomputed_(model, world)
+        real_(model, world.device)
         return Crew(world, model, parts.of(model))
     sharding = ARCHITECTURES[model.config.kind].SHARDING
     check(model, world)
@@ -240,8 +258,16 @@ def wrap(span: Span, banks: Mapping[str, nn.Module], world: World) -> tuple[nn.M
     """A span whose weights are cut or copied, as the layout says."""
     if world.size(*WEIGHTS) > 1:
         here = set(span.modules())
-        return span, shard.cut_(span, span.model.layers.children(), [bank for bank in banks.values() if bank in here], world)
+        announce = shard.cut_(span, span.model.layers.children(), [bank for bank in banks.values() if bank in here], world)
+        real_(span, "cpu" if world.layout.offload else world.device)
+        return span, announce
+    real_(span, world.device)
     return shard.copied(span, world) if world.sizes["replicate"] > 1 else (span, lambda _last: None)
+
+
+def real_(module: nn.Module, device: str) -> None:
+    """Give parameters that are shapes only a place in memory."""
+    module._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t)
 
 
 def part_of(name: str, parameter: nn.Parameter, shape: torch.Size, held: tensor.Held, banks: Iterable[str], world: World) -> Part:

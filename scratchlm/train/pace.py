@@ -9,8 +9,7 @@ from scratchlm.core.artifact import Draft
 from scratchlm.core.errors import MemoryShort
 from scratchlm.core.journal import Journal
 from scratchlm.core.tensors import Batch
-from scratchlm.model import architectures
-from scratchlm.model.architectures import AnyConfig
+from scratchlm.model.architectures import AnyConfig, Drawn
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.choose import SHARE, free_bytes, least_bytes
 from scratchlm.train.loop import Plan, out_of_memory, update
@@ -38,13 +37,12 @@ def tokens_per_s(shape: AnyConfig, config: Training, batch: Batch, *, device: st
 
 def steps(shape: AnyConfig, config: Training, batch: Batch, tokens: int) -> list[float]:
     """Seconds of some steps."""
-    model = architectures.build(shape, seed=config.seed)
     with tempfile.TemporaryDirectory() as folder:
-        session = Session.open(Draft(Path(folder)), config, Journal(), model, tokens=tokens, rows=len(batch.targets_BT))
-        state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=session.precision.scaler(), crew=session.crew)
+        session = Session.open(Draft(Path(folder)), config, Journal(), Drawn(shape, config.seed), tokens=tokens, rows=len(batch.targets_BT))
+        state = TrainState.begin(session.model, config.optimizer, seed=config.seed, scaler=session.precision.scaler(), crew=session.crew)
         state.rows_at_once = session.rows_at_once
         plan = Plan(1, lambda _: 0.0, session.precision, Keeper(Path(folder)), config.clip, session.attend, session.forward)
-        objective = NextToken(model)
+        objective = NextToken(session.model)
         update(state, [batch], objective, plan)
         begun, taken = time.perf_counter(), list[float]()
         while len(taken) < STEPS or time.perf_counter() - begun < SECONDS:

@@ -17,7 +17,7 @@ from scratchlm.core.errors import ArtifactError, UsageError
 from scratchlm.core.journal import Journal, written_to
 from scratchlm.core.tensors import Attend
 from scratchlm.model import architectures, cost, store
-from scratchlm.model.architectures import ARCHITECTURES, Model
+from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model, Origin, shape_only, whole
 from scratchlm.optim import OptimizerConfig, adamw
 from scratchlm.optim.schedule import Cosine, ScheduleConfig, factor
 from scratchlm.parallel.float8 import UNIT, convert_
@@ -27,7 +27,7 @@ from scratchlm.parallel.world import World, devices
 from scratchlm.report.tensorboard import tensorboard_view
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.choose import WAYS, all_bytes, compiled_times, even_parts, least_bytes, rows_that_fit, times, unfit
-from scratchlm.train.crew import Crew, formed
+from scratchlm.train.crew import Crew, alone, formed
 from scratchlm.train.devices import chosen, peak_of
 from scratchlm.train.forward import Forward
 from scratchlm.train.loop import Items, Objective, Plan, Probe, fit
@@ -106,6 +106,13 @@ class Session:
     journal: Journal
     forward: Forward
     meter: Meter
+    origin: Origin
+    """Of the weights, where there is no checkpoint."""
+
+    @property
+    def model(self) -> Model:
+        """What learns, or what of it is here."""
+        return self.crew.model
 
     @property
     def world(self) -> World:
@@ -114,9 +121,9 @@ class Session:
 
     @classmethod
     def open(
-        cls, out: Draft, config: Training, journal: Journal, model: Model, *, tokens: int | None = None, rows: int | None = None
+        cls, out: Draft, config: Training, journal: Journal, origin: Origin, *, tokens: int | None = None, rows: int | None = None
     ) -> "Session":
-        """Decide (or read what was decided), and send events to this artifact's own journal and to TensorBoard too; moves the model.
+        """Decide (or read what was decided), and send events to this artifact's own journal and to TensorBoard too.
 
         For ``tokens`` and ``rows`` see ``decide``.
         """
@@ -126,12 +133,14 @@ class Session:
         if before is not None and before.device not in devices():
             raise ArtifactError(f"{path}: this run was begun on {before.device}, and torch finds none here now. {REMEDY}")
         world = World.start(device=before.device if before else chosen(config.device, log), layout=config.parallel)
+        model = whole(origin) if world.alone else shape_only(origin.config)
         decisions = before or decided(config, out, log, model, world, tokens=tokens, rows=rows)
         torch.set_num_threads(decisions.threads)
         way = WAYS[decisions.way]
-        model.to(world.device)
+        if world.alone:
+            model.to(world.device)
         precision = Precision(decisions.dtype, decisions.device, way.kernels)
-        if way.kernels and (reason := unfit(model, precision)):
+        if way.kernels and (reason := unfit(model if world.alone else small(model.config), precision)):
             raise ArtifactError(f"{path}: this run was begun with kernels, which cannot be had here now: {reason}. {REMEDY}")
         prepare_(model, decisions.dtype)
         crew = formed(model, world)
@@ -139,22 +148,32 @@ class Session:
         at_once = decisions.rows_at_once if rows is None else crew.even_rows(rows, decisions.rows_at_once)
         forward = way.forward(at_once, model.config.context)
         meter = Meter(model.config, decisions.peak_gflops * world.processes)
-        return cls(out, config, crew, precision, way.attention, at_once, log, forward, meter)
+        return cls(out, config, crew, precision, way.attention, at_once, log, forward, meter, origin)
 
-    def train(
-        self, model: Model, items: Items, objective: Objective, *, steps: int, probes: tuple[Probe, ...] = (), shared: bool = False
-    ) -> TrainState:
-        """Train ``model`` for ``steps`` steps, from its newest checkpoint if there is one; for ``shared`` see ``Plan``."""
+    def beside(self, origin: Origin) -> Crew:
+        """Another model, shared out in the same way and computed as this one is."""
+        if self.world.alone:
+            crew = alone(whole(origin).to(self.world.device))
+        else:
+            crew = formed(shape_only(origin.config), self.world)
+            crew.begin(origin)
+        crew.computes(self.attend, self.precision)
+        return crew
+
+    def train(self, items: Items, objective: Objective, *, steps: int, probes: tuple[Probe, ...] = (), shared: bool = False) -> TrainState:
+        """Train the model for ``steps`` steps, from its newest checkpoint if there is one; for ``shared`` see ``Plan``."""
         config = self.config
         if not isinstance(objective, NextToken) and self.world.size("tensor", "context", "pipeline") > 1:
             raise UsageError(
                 "parallel: only pretrain and sft share layers, matrices or positions out. Set tensor, context and pipeline to 1."
             )
-        state = TrainState.begin(model, config.optimizer, seed=config.seed, scaler=self.precision.scaler(), crew=self.crew)
+        state = TrainState.begin(self.model, config.optimizer, seed=config.seed, scaler=self.precision.scaler(), crew=self.crew)
         keeper = Keeper(self.out.path / CHECKPOINTS, self.world, steps=config.checkpoint_steps, minutes=config.checkpoint_minutes)
         state.rows_at_once = self.rows_at_once
         if not keeper.restore(state, self.journal):
-            self.journal.event("begin", steps=steps, parameters=cost.parameters(model.config), dtype=self.precision.dtype)
+            if not self.world.alone:
+                self.crew.begin(self.origin)
+            self.journal.event("begin", steps=steps, parameters=cost.parameters(self.model.config), dtype=self.precision.dtype)
         plan = Plan(
             steps,
             lambda step: factor(config.schedule, step, steps),
@@ -172,7 +191,7 @@ class Session:
 
     def leave(self, state: TrainState, tokenizer: Path, *beside: Path) -> None:
         """Write the finished model, with its tokenizer and files of an earlier one beside it."""
-        model = self.crew.whole()
+        model = state.crew.whole()
         if model is not None:
             store.save_model(model, self.out.path)
         for file in files_under(tokenizer):
@@ -234,7 +253,7 @@ def decide(
     if dtype in ALONE_ONLY and not world.alone:
         raise UsageError(f"dtype: {dtype} is for one process, and there are {world.processes}. Set dtype to bfloat16 or auto.")
     peak = peak_of(dtype, device, float32=speeds.float32)
-    precision, tried = Precision(dtype, device), model if world.alone else small(model)
+    precision, tried = Precision(dtype, device), model if world.alone else small(model.config)
     if eights := prepare_(tried.to(device), dtype):
         journal.event("float8", note=f"{eights} matrices are multiplied in 8 bits where a micro-batch has a multiple of {UNIT} positions")
     found, left_out = times(tried, precision)
@@ -262,9 +281,9 @@ def decide(
     )
 
 
-def small(model: Model) -> Model:
-    """One of the same shape with few layers."""
-    return architectures.build(with_sets(model.config, [f"layers={min(model.config.layers, LAYERS_TRIED)}"]), seed=0)
+def small(config: AnyConfig) -> Model:
+    """A model of the same shape with few layers."""
+    return architectures.build(with_sets(config, [f"layers={min(config.layers, LAYERS_TRIED)}"]), seed=0)
 
 
 def prepare_(model: Model, dtype: Dtype) -> int:
