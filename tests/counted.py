@@ -10,7 +10,7 @@ from live import Live
 
 from scratchlm.core.tensors import Batch, ModelInputs, positions_of
 from scratchlm.model import attention, gpt2, llama, moe, qwen3
-from scratchlm.model.architectures import AnyConfig, build
+from scratchlm.model.architectures import AnyConfig, Drawn, build, shape_only
 from scratchlm.optim import OptimizerConfig, adamw
 from scratchlm.parallel.layout import ROWS, Layout
 from scratchlm.parallel.precision import Dtype, Precision
@@ -98,6 +98,15 @@ def counted(case: Case) -> Found:
     positions += [share * LONG] * (crew.world.size("context") > 1)  # its own columns are picked out
     positions += [share * 3 * IDS] * (crew.world.size("pipeline") > 1)  # its micro-batches are joined, but for targets and weights
     return Found(weights, remembered, peak - sum(positions))
+
+
+def started(case: Case) -> tuple[int, int, int]:
+    """Bytes at most while this process comes to its part of a model with fresh weights; of that part, of the largest parameter."""
+    with Live() as live:
+        crew = formed(shape_only(case.shape), World.start(1, layout=case.layout))
+        crew.begin(Drawn(case.shape, seed=0))
+        kept = sum(part.own.untyped_storage().nbytes() for part in crew.parts)
+        return live.peak, kept, max(4 * part.shape.numel() for part in crew.parts)
 
 
 def division_of(case: Case, processes: int) -> Division:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from counted import MODELS, Case, counted, division_of, foretold
+from counted import MODELS, Case, counted, division_of, foretold, started
 from crowd import Crowd
 from test_shared_out import FOUR, PAIR
 from tiny import SHAPES
@@ -298,6 +298,16 @@ SHORT = [
 def test_two_processes_hold_what_is_foretold(name: str, model: str, pair: Crowd):
     case = case_of(model, PAIR[name])
     hold(pair.run(counted, case), case)
+
+
+@pytest.mark.parametrize("name", ["zero 3", "tensor", "one forth, one back"])
+def test_a_model_that_is_shared_out_never_lies_whole_anywhere(name: str, pair: Crowd):
+    case = case_of("llama", PAIR[name])
+    whole = cost.parameters(case.shape) * 4
+    for peak, kept, largest in pair.run(started, case):
+        assert kept < 0.75 * whole
+        assert kept <= peak < kept + 2 * largest + 4096
+        assert peak < 0.9 * whole
 
 
 def whole_matrix(table: Mapping[str, dict[str, Any]]) -> list[tuple[str, str]]:

@@ -76,9 +76,9 @@ class Drawn:
 
 def whole(origin: Origin) -> Model:
     """All of a model, in the processor's memory."""
-    model = shape_only(origin.config).to_empty(device="cpu")
-    parameters = dict(model.named_parameters())
-    origin.give(lambda name, numbers: parameters[name].data.copy_(numbers))
+    model, found = shape_only(origin.config), dict[str, Tensor]()
+    origin.give(lambda name, numbers: found.update({name: numbers.to(torch.float32, copy=True)}))
+    model.load_state_dict(found, assign=True)
     return model
 
 

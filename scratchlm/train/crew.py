@@ -267,7 +267,8 @@ def wrap(span: Span, banks: Mapping[str, nn.Module], world: World) -> tuple[nn.M
 
 def real_(module: nn.Module, device: str) -> None:
     """Give parameters that are shapes only a place in memory."""
-    module._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t)
+    if any(parameter.is_meta for parameter in module.parameters()):
+        module._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t)
 
 
 def part_of(name: str, parameter: nn.Parameter, shape: torch.Size, held: tensor.Held, banks: Iterable[str], world: World) -> Part:
