@@ -21,7 +21,7 @@ from scratchlm.optim import muon
 from scratchlm.parallel.precision import Dtype, Precision
 from scratchlm.parallel.world import World, steady
 from scratchlm.train.checkpoint import Keeper
-from scratchlm.train.crew import formed
+from scratchlm.train.forming import formed
 from scratchlm.train.forward import Compiled, plainly
 from scratchlm.train.loop import Plan, backward, fit
 from scratchlm.train.objectives import NextToken

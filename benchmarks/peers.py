@@ -29,7 +29,8 @@ from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.forward import Compiled
 from scratchlm.train.loop import Plan, update
 from scratchlm.train.objectives import NextToken
-from scratchlm.train.session import Session, Training
+from scratchlm.train.session import Session
+from scratchlm.train.settings import Training
 from scratchlm.train.state import TrainState
 
 Decoder = gpt2.Config | llama.Config | qwen3.Config

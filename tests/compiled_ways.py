@@ -21,11 +21,12 @@ from scratchlm.core.journal import Event, Journal
 from scratchlm.core.tensors import positions_of
 from scratchlm.model import attention
 from scratchlm.parallel.precision import Speeds
-from scratchlm.train import choose, session
+from scratchlm.train import choose, decisions
 from scratchlm.train.choose import WAYS
 from scratchlm.train.forward import Compiled, plainly
 from scratchlm.train.loop import accumulated, fit
-from scratchlm.train.session import Session, Training
+from scratchlm.train.session import Session
+from scratchlm.train.settings import Training
 from scratchlm.train.state import TrainState
 
 
@@ -118,8 +119,8 @@ def test_attention_by_squares_is_the_one_written_out(kind: str, window: int | No
 
 
 def test_the_choice_is_frozen_and_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(session, "measured_speeds", lambda device: Speeds(float32=50.0, bfloat16=10.0))
-    monkeypatch.setattr(session, "times", lambda model, precision: ({"torch": 1e6}, {"kernels": "none"}))
+    monkeypatch.setattr(decisions, "measured_speeds", lambda device: Speeds(float32=50.0, bfloat16=10.0))
+    monkeypatch.setattr(decisions, "times", lambda model, precision: ({"torch": 1e6}, {"kernels": "none"}))
     monkeypatch.setattr(choose, "RISK", 1e-6)
     compile_with = Compiled.begin
     monkeypatch.setattr(Compiled, "begin", lambda mode, *, rows, length: compile_with(mode, rows=rows, length=length, backend="eager"))

@@ -15,10 +15,10 @@ from scratchlm.optim import OptimizerConfig, adamw
 from scratchlm.parallel.layout import ROWS, Layout
 from scratchlm.parallel.precision import Dtype, Precision
 from scratchlm.parallel.world import World
-from scratchlm.plans.division import Division, Outline
-from scratchlm.plans.held import held
+from scratchlm.shares.division import Division, Outline
+from scratchlm.shares.held import held
 from scratchlm.train.checkpoint import Keeper
-from scratchlm.train.crew import formed
+from scratchlm.train.forming import formed
 from scratchlm.train.loop import Plan, update
 from scratchlm.train.objectives import NextToken
 from scratchlm.train.state import TrainState

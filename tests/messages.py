@@ -17,7 +17,7 @@ from scratchlm.optim import adamw
 from scratchlm.parallel.layout import Layout
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.world import World
-from scratchlm.train.crew import formed
+from scratchlm.train.forming import formed
 from scratchlm.train.state import TrainState
 
 DEEP = llama.Config(vocab=VOCAB, context=CONTEXT, layers=24, width=128, heads=4, kv_heads=4, head_dim=32, hidden=512)

@@ -19,7 +19,7 @@ from scratchlm.parallel.layout import Layout
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.world import World
 from scratchlm.train.checkpoint import Keeper
-from scratchlm.train.crew import formed
+from scratchlm.train.forming import formed
 from scratchlm.train.loop import Plan, update
 from scratchlm.train.objectives import NextToken
 from scratchlm.train.state import TrainState

@@ -15,16 +15,17 @@ from scratchlm.model import qwen3
 from scratchlm.optim import adamw
 from scratchlm.parallel import world
 from scratchlm.parallel.precision import Speeds, peak_gflops
-from scratchlm.train import choose, session
+from scratchlm.train import choose, decisions, session
 from scratchlm.train import devices as trusted
 from scratchlm.train.devices import BOUND, chosen, fault_of, gradients, peak_of
-from scratchlm.train.session import Session, Training
+from scratchlm.train.session import Session
+from scratchlm.train.settings import Training
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch):
     """Measurements of products take no time; the process is put back as it was."""
-    monkeypatch.setattr(session, "measured_speeds", lambda device: Speeds(float32=50.0, bfloat16=10.0))
+    monkeypatch.setattr(decisions, "measured_speeds", lambda device: Speeds(float32=50.0, bfloat16=10.0))
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -123,25 +124,25 @@ def test_a_dtype_without_arithmetic_is_refused(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float8"])
-def test_peaks_are_measured(dtype: session.Dtype):
+def test_peaks_are_measured(dtype: decisions.Dtype):
     assert peak_gflops(dtype, seconds=0.0) > 0
 
 
 def test_a_model_without_whole_matrices_has_no_use_for_float8(quick: None, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(session, "peak_of", lambda *_, **__: 1.0)
+    monkeypatch.setattr(decisions, "peak_of", lambda *_, **__: 1.0)
     with pytest.raises(UsageError, match=r"with sides of multiples of 16, and this model has none. Set dtype to bfloat16"):
-        session.decide(Training(device="cpu", dtype="float8"), fresh("qwen3"), Journal())
+        decisions.decide(Training(device="cpu", dtype="float8"), fresh("qwen3"), Journal())
 
 
 def test_a_row_that_no_memory_here_holds_is_refused_before_anything_is_computed(quick: None, monkeypatch: pytest.MonkeyPatch):
     model, config = fresh("qwen3"), Training(device="cpu")
     least = choose.least_bytes(model.config, config.optimizer)
-    monkeypatch.setattr(session, "all_bytes", lambda device: least + 1)
-    assert session.decide(config, model, Journal()).rows_at_once >= 1
-    monkeypatch.setattr(session, "all_bytes", lambda device: least - 1)
-    monkeypatch.setattr(session, "times", lambda model, precision: 1 / 0)
+    monkeypatch.setattr(decisions, "all_bytes", lambda device: least + 1)
+    assert decisions.decide(config, model, Journal()).rows_at_once >= 1
+    monkeypatch.setattr(decisions, "all_bytes", lambda device: least - 1)
+    monkeypatch.setattr(decisions, "times", lambda model, precision: 1 / 0)
     with pytest.raises(UsageError, match=r"a step of one row takes .* GB at least, and cpu has .* GB here. Set a smaller model"):
-        session.decide(config, model, Journal())
+        decisions.decide(config, model, Journal())
 
 
 def test_a_row_is_refused_only_where_no_way_and_no_dtype_would_do():

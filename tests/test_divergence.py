@@ -24,7 +24,8 @@ from scratchlm.train.guard import FEWEST, LEAST, LOST, WINDOW, Guard
 from scratchlm.train.loop import Plan, Probe
 from scratchlm.train.meter import Meter, usual_share
 from scratchlm.train.objectives import Better
-from scratchlm.train.session import Session, Training
+from scratchlm.train.session import Session
+from scratchlm.train.settings import Training
 from scratchlm.train.state import TrainState
 
 

@@ -28,13 +28,13 @@ from scratchlm.parallel.layout import ROWS, Layout
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.world import World
 from scratchlm.plans import dry_run
-from scratchlm.plans.division import Division, Outline
 from scratchlm.plans.dry_run import Rehearsal, blank_rows, counted, fewest, rehearsed
 from scratchlm.plans.overheard import COUNTS, Overheard, Sent
 from scratchlm.plans.unknown import MOST_KNOWN, Alike, Unknown, one_of
 from scratchlm.recipes import store
+from scratchlm.shares.division import Division, Outline
 from scratchlm.train.checkpoint import Keeper
-from scratchlm.train.crew import formed
+from scratchlm.train.forming import formed
 from scratchlm.train.loop import Plan, accumulated, update
 from scratchlm.train.objectives import NextToken
 from scratchlm.train.state import TrainState

@@ -12,7 +12,7 @@ FLOORS = [
     ["sources", "web"],
     ["privacy", "rules", "kernels"],
     ["corpus", "tokenizer", "model", "losses", "optim", "parallel", "export", "report", "trace"],
-    ["batches"],
+    ["batches", "shares"],
     ["train", "generate"],
     ["evals", "serve", "plans"],
     ["stages", "views"],

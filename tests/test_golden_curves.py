@@ -42,11 +42,11 @@ from scratchlm.recipes.recipe import Recipe
 from scratchlm.serve.choose import EXAMPLES
 from scratchlm.stages import prefer, pretrain, reinforce, sft
 from scratchlm.tokenizer import store as tokenizers
-from scratchlm.train import session
+from scratchlm.train import decisions
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.loop import Plan, fit
 from scratchlm.train.objectives import Rewarded, Rollouts
-from scratchlm.train.session import Training
+from scratchlm.train.settings import Training
 from scratchlm.train.state import TrainState
 
 FILE = Path(__file__).with_name("golden_curves.json")
@@ -107,8 +107,8 @@ def settled() -> Iterator[None]:
     """One thread and torch's own operations, whatever the machine is best at; the process is left as it was."""
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        measured = session.decide
-        patch.setattr(session, "decide", lambda *given, **named: measured(*given, **named).model_copy(update=SETTLED))
+        measured = decisions.decide
+        patch.setattr(decisions, "decide", lambda *given, **named: measured(*given, **named).model_copy(update=SETTLED))
         torch.set_num_threads(1)
         try:
             yield

@@ -19,7 +19,8 @@ from scratchlm.kernels import attention, build, pointwise
 from scratchlm.model import attention as plain
 from scratchlm.parallel.precision import Precision, measured_speeds
 from scratchlm.train import choose
-from scratchlm.train.session import Session, Training
+from scratchlm.train.session import Session
+from scratchlm.train.settings import Training
 
 
 def here() -> bool:

@@ -1,25 +1,31 @@
 """A step cut into micro-batches is the same step: for every objective, and when memory runs short on the way."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import features, fresh, random_tokens, tiny
+from tiny import SHAPES, features, fresh, random_tokens, tiny
 from torch import Tensor
 from torch.testing import assert_close
 from trainee import OPTIMIZER_CONFIGS, batch, begun, differences, objective, plan, snapshot
 
 from scratchlm.batches.chat import PreferenceBatch
-from scratchlm.core.errors import CheckFailed
+from scratchlm.core.errors import CheckFailed, UsageError
 from scratchlm.core.journal import Event, Journal
 from scratchlm.core.tensors import Batch, Facts, Item, ModelInputs, positions_of
 from scratchlm.losses.likelihood import token_logprobs
 from scratchlm.losses.preference import PairLogprobs
 from scratchlm.model.architectures import Model
+from scratchlm.parallel.layout import AXES, Layout
+from scratchlm.parallel.world import World
+from scratchlm.shares.division import Division, Outline
+from scratchlm.shares.held import fullest
+from scratchlm.shares.schedules import parts
 from scratchlm.train import choose
+from scratchlm.train.crew import alone
 from scratchlm.train.loop import Objective, accumulated, fit
 from scratchlm.train.objectives import Better, PairItem, Rewarded, Rollouts
 from scratchlm.train.state import TrainState
@@ -143,3 +149,58 @@ def test_as_many_rows_are_tried_as_memory_holds(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(choose, "free_bytes", lambda device, free=free: free / choose.SHARE)
         found = choose.rows_that_fit(model.config, optimizer, "cpu")
         assert found == rows or (free == 100 * two and found >= rows)
+
+
+SPREAD: dict[str, dict[str, Any]] = {
+    "shards": {"shard": 4},
+    "matrices": {"tensor": 2, "shard": 1},
+    "layers": {"pipeline": 2, "shard": 1},
+    "layers in turns": {"pipeline": 2, "schedule": "interleaved", "shard": 1},
+}
+
+
+def world_of(name: str) -> World:
+    """One of so many processes, none of which is there."""
+    layout = Layout.model_validate(SPREAD[name])
+    return World(layout=layout, sizes={axis: getattr(layout, axis) for axis in AXES})
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_several_processes_take_as_many_rows_as_the_fullest_of_them_holds(name: str, monkeypatch: pytest.MonkeyPatch):
+    shape, optimizer, world = SHAPES["gpt2"].model_copy(update={"layers": 4, "heads": 4}), OPTIMIZER_CONFIGS["adamw"], world_of(name)
+    can = parts(12, world.layout.schedule, world.sizes["pipeline"])
+    outline = Outline(shape)
+    takes = {n: fullest(Division(outline, world.layout, world.sizes, n, 12 // n, half=False, gpu=False), optimizer).total for n in can}
+    assert len(can) > 1
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    for rows, taken in takes.items():
+        free = 2 * taken / choose.SHARE + 1  # for two processes on this machine
+        monkeypatch.setattr(choose, "free_bytes", lambda device, free=free: free)
+        found = choose.own_rows_that_fit(shape, optimizer, world, half=False, rows=12)
+        assert found == max(n for n, other in takes.items() if other <= taken) >= rows
+    monkeypatch.setattr(choose, "free_bytes", lambda device: 2 * min(takes.values()) / choose.SHARE - 2)
+    with pytest.raises(UsageError, match=r"parallel: a step takes .+ GB at the fullest process at least, .+ Start more processes"):
+        choose.own_rows_that_fit(shape, optimizer, world, half=False, rows=12)
+
+
+def test_where_rows_of_a_step_are_not_known_as_many_as_fit_are_taken(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(choose, "free_bytes", lambda device: float("inf"))
+    assert (
+        choose.own_rows_that_fit(SHAPES["gpt2"], OPTIMIZER_CONFIGS["adamw"], world_of("shards"), half=True, rows=None) == choose.MOST_ROWS
+    )
+
+
+def test_rows_that_a_pipeline_cannot_take_are_told_of():
+    crew = alone(fresh("qwen3"))
+    assert crew.even_rows(12, 5) == 5
+    crew.world = Divided(layout=world_of("layers in turns").layout, sizes=world_of("layers in turns").sizes)
+    assert [crew.even_rows(12, most) for most in (1, 3, 6, 12)] == [1, 3, 6, 12]
+    assert crew.even_rows(10, 9) == 5
+    with pytest.raises(UsageError, match="1 rows of a step cannot be cut into as many micro-batches as 2 processes take by '1f1b'"):
+        replace(crew, world=Divided(layout=world_of("layers").layout, sizes=world_of("layers").sizes)).even_rows(1, 4)
+
+
+class Divided(World):
+    """One of several, though there is no mesh."""
+
+    alone = False

@@ -25,12 +25,12 @@ from scratchlm.parallel.tensor import Lane, divide_
 from scratchlm.parallel.world import World
 from scratchlm.plans import advice
 from scratchlm.plans.advice import CLOSE, Advice, Asked, advise, as_set, choices, commands, divisions, named, shapes
-from scratchlm.plans.division import Division, Outline
 from scratchlm.plans.dry_run import rehearsed
 from scratchlm.plans.foretold import Message, forecast, messages
 from scratchlm.plans.hardware import BETWEEN_S, DEVICES, INSIDE_S, STARTED_S, WIRE, Machines
-from scratchlm.plans.held import PARTS, fullest, optimizer_bytes
-from scratchlm.plans.schedules import goes, idle, under_way
+from scratchlm.shares.division import Division, Outline
+from scratchlm.shares.held import PARTS, fullest, optimizer_bytes
+from scratchlm.shares.schedules import goes, idle, under_way
 from scratchlm.train.choose import SHARE
 from scratchlm.train.spans import spans_of
 

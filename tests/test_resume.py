@@ -23,11 +23,12 @@ from scratchlm.model.architectures import ARCHITECTURES
 from scratchlm.optim import OPTIMIZERS, muon
 from scratchlm.parallel.precision import Dtype, Precision, Speeds
 from scratchlm.tokenizer import store as tokenizers
-from scratchlm.train import checkpoint, pieces, session
+from scratchlm.train import checkpoint, decisions, pieces
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.loop import Probe
 from scratchlm.train.objectives import NextToken
-from scratchlm.train.session import Session, Training, steps_for
+from scratchlm.train.session import Session, steps_for
+from scratchlm.train.settings import Training
 from scratchlm.train.state import TrainState
 
 
@@ -271,7 +272,7 @@ def test_the_loop_saves_when_it_is_due(tmp_path: Path):
 def speeds(monkeypatch: pytest.MonkeyPatch):
     """What this machine is found to be, as a list that a test may change; the process is put back as it was."""
     found = [Speeds(float32=50.0, bfloat16=10.0)]
-    monkeypatch.setattr(session, "measured_speeds", lambda device: found[0])
+    monkeypatch.setattr(decisions, "measured_speeds", lambda device: found[0])
     threads = torch.get_num_threads()
     yield found
     torch.set_num_threads(threads)
@@ -296,7 +297,7 @@ def test_bfloat16_must_be_clearly_faster(bfloat16: float, dtype: str):
 
 def test_a_named_dtype_is_taken_whatever_is_faster(speeds: list[Speeds]):
     speeds[0] = Speeds(float32=10.0, bfloat16=50.0)
-    assert session.decide(CONFIG.model_copy(update={"dtype": "float16"}), begun().model, Journal()).dtype == "float16"
+    assert decisions.decide(CONFIG.model_copy(update={"dtype": "float16"}), begun().model, Journal()).dtype == "float16"
 
 
 def stage(path: Path, *, dies_at: int | None = None) -> TrainState:

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from scratchlm.core.tensors import Attend, Carried
 
+AT_THE_END = ("norm", "head", "balance")
+"""Modules that the last layer's output goes through; what is neither these nor layers is at the beginning."""
+
 
 class Stretch(nn.Module):
     """What every architecture says in three parts: ``entered``, ``through`` and ``ended``."""

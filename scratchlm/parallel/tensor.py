@@ -126,6 +126,11 @@ def speaks_of(pattern: str, path: str) -> bool:
     return fnmatchcase(path, pattern) and pattern.count(".") == path.count(".")
 
 
+def cut_of(path: str, sharding: Mapping[str, str]) -> str | None:
+    """What a SHARDING table says of the module at ``path``."""
+    return next((cut for pattern, cut in sharding.items() if speaks_of(pattern, path)), None)
+
+
 def _keep(module: nn.Module, path: str, name: str, dim: int, stretches: list[tuple[int, int]], held: Held) -> None:
     """Of a parameter keep some stretches along ``dim``."""
     parameter = getattr(module, name)

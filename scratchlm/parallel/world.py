@@ -184,6 +184,11 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def neighbours() -> int:
+    """How many of them are on this machine, this one included."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", processes()))
+
+
 def join(device: str, *, timeout_s: float) -> None:
     """Meet the other processes, once; on GPUs each process takes its own."""
     if dist.is_initialized():

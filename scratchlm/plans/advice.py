@@ -16,11 +16,11 @@ from scratchlm.model import cost
 from scratchlm.optim import OptimizerConfig
 from scratchlm.parallel.layout import AXES, ROWS, WEIGHTS, Layout
 from scratchlm.parallel.precision import Dtype
-from scratchlm.plans.division import Division, Outline
 from scratchlm.plans.foretold import FORTH, SELECTIVE, Forecast, forecast
 from scratchlm.plans.hardware import Machines
-from scratchlm.plans.held import Held, fullest
-from scratchlm.plans.schedules import SINGLE, goes, idle
+from scratchlm.shares.division import Division, Outline
+from scratchlm.shares.held import Held, fullest
+from scratchlm.shares.schedules import SINGLE, idle, parts
 from scratchlm.train.choose import SHARE
 
 RECOMPUTE = ("none", "selective", "full")
@@ -248,9 +248,8 @@ def divisions(asked: Asked, sizes: Mapping[str, int], schedule: str, recompute: 
     if asked.dtype != "float32" and asked.machines.device.gpu and math.prod(sizes[axis] for axis in WEIGHTS) > 1:
         told["gathered"] = "bfloat16"
     layout, rows = Layout.model_validate(told), asked.rows // math.prod(sizes[axis] for axis in ROWS)
-    for at_once in _divisors(rows, rows):
-        if sizes["pipeline"] == 1 or goes(schedule, sizes["pipeline"], rows // at_once):
-            yield asked.divided(layout, at_once)
+    for at_once in parts(rows, schedule, sizes["pipeline"]):
+        yield asked.divided(layout, at_once)
 
 
 def _divisors(number: int, most: int) -> list[int]:

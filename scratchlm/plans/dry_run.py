@@ -26,13 +26,13 @@ from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.tensor import Lane, divide_
 from scratchlm.parallel.world import World
 from scratchlm.plans.advice import Way, named
-from scratchlm.plans.division import Division
-from scratchlm.plans.held import held
 from scratchlm.plans.overheard import Overheard, Sent
-from scratchlm.plans.schedules import SINGLE
 from scratchlm.plans.unknown import Alike, Unknown, one_of
+from scratchlm.shares.division import Division
+from scratchlm.shares.held import held
+from scratchlm.shares.schedules import SINGLE
 from scratchlm.train.checkpoint import Keeper
-from scratchlm.train.crew import formed
+from scratchlm.train.forming import formed
 from scratchlm.train.forward import ended
 from scratchlm.train.loop import Plan, update
 from scratchlm.train.objectives import NextToken

@@ -11,9 +11,9 @@ from scratchlm.model import cost
 from scratchlm.model.anatomy import FLOAT_BYTES, HALF_BYTES, product_bytes
 from scratchlm.parallel.layout import WEIGHTS
 from scratchlm.parallel.precision import Dtype
-from scratchlm.plans.division import Division, Stage
 from scratchlm.plans.hardware import STARTED_S, Machines
-from scratchlm.plans.schedules import idle
+from scratchlm.shares.division import Division, Stage
+from scratchlm.shares.schedules import idle
 
 SELECTIVE = 0.04
 """Of a block's time, what computing again all that stands between products adds: Korthikanti et al. 2022, arXiv:2205.05198, table 4."""

@@ -15,7 +15,8 @@ from scratchlm.model import store
 from scratchlm.serve.choose import EXAMPLES
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.train.objectives import Better, PairItem, answer_logprobs
-from scratchlm.train.session import Session, Training
+from scratchlm.train.session import Session
+from scratchlm.train.settings import Training
 
 
 class Config(Training):

@@ -28,10 +28,12 @@ from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer.interface import Tokenizer, begin_of_text
 from scratchlm.train import budget, devices, scaling
 from scratchlm.train.budget import Choice, Text
+from scratchlm.train.decisions import REMEDY
 from scratchlm.train.loop import Probe
 from scratchlm.train.objectives import NextToken
 from scratchlm.train.pace import tokens_per_s
-from scratchlm.train.session import REMEDY, Session, Training, steps_for
+from scratchlm.train.session import Session, steps_for
+from scratchlm.train.settings import Training
 from scratchlm.train.state import TrainState
 
 BUDGET = "budget.json"

@@ -28,7 +28,8 @@ from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer.interface import Tokenizer
 from scratchlm.train.crew import Crew
 from scratchlm.train.objectives import Rewarded, Rollouts
-from scratchlm.train.session import Session, Training
+from scratchlm.train.session import Session
+from scratchlm.train.settings import Training
 
 
 class Config(Training):

@@ -27,7 +27,8 @@ from scratchlm.tokenizer import template
 from scratchlm.tokenizer.interface import Tokenizer
 from scratchlm.train.loop import Probe
 from scratchlm.train.objectives import NextToken
-from scratchlm.train.session import Session, Training
+from scratchlm.train.session import Session
+from scratchlm.train.settings import Training
 from scratchlm.train.state import TrainState
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from scratchlm.core import machine
+from scratchlm.core.errors import UsageError
 from scratchlm.core.tensors import Attend, positions_of
 from scratchlm.kernels import attention as kernel
 from scratchlm.kernels import pointwise
@@ -20,6 +21,10 @@ from scratchlm.model import cost
 from scratchlm.model.architectures import AnyConfig, Model
 from scratchlm.optim import OptimizerConfig
 from scratchlm.parallel.precision import Precision
+from scratchlm.parallel.world import World, neighbours
+from scratchlm.shares.division import Division, Outline
+from scratchlm.shares.held import fullest
+from scratchlm.shares.schedules import parts
 from scratchlm.train.forward import FAILURES, GRAPHS, Compiled, Forward, first_lines, plainly
 
 
@@ -178,6 +183,32 @@ def rows_that_fit(config: AnyConfig, optimizer: OptimizerConfig, device: str, *,
     while rows < MOST_ROWS and bytes_of(config, optimizer, 2 * rows, way) <= free:
         rows *= 2
     return rows
+
+
+def own_rows_that_fit(config: AnyConfig, optimizer: OptimizerConfig, world: World, *, half: bool, rows: int | None) -> int:
+    """The most rows at once of this process's ``rows`` of a step, where processes share a model out; UsageError where not one fits.
+
+    Where a step's rows are not known, the most of all: a power of two.
+    """
+    outline, free, ranks = Outline(config), SHARE * free_bytes(world.device) / own_share(world.device), world.sizes["pipeline"]
+    tried = [2**power for power in range(MOST_ROWS.bit_length())] if rows is None else parts(rows, world.layout.schedule, ranks)
+    fit, least = 0, math.inf
+    for at_once in tried:
+        micro_batches = ranks if rows is None else rows // at_once
+        divided = Division(outline, world.layout, world.sizes, at_once, micro_batches, half, world.device != "cpu")
+        taken = fullest(divided, optimizer).total
+        fit, least = (at_once if taken <= free else fit), min(least, taken)
+    if tried and not fit:
+        raise UsageError(
+            f"parallel: a step takes {least / 1e9:,.1f} GB at the fullest process at least, and it may take {free / 1e9:,.1f} GB of "
+            f"{world.device} here. Start more processes, set parallel.recompute=full, or ask `scratchlm plan --devices`."
+        )
+    return fit or 1
+
+
+def own_share(device: str) -> int:
+    """Processes that take from the same memory."""
+    return neighbours() if device == "cpu" else 1
 
 
 def even_parts(rows: int | None, most: int) -> int:

@@ -14,7 +14,8 @@ from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.choose import SHARE, free_bytes, least_bytes
 from scratchlm.train.loop import Plan, out_of_memory, update
 from scratchlm.train.objectives import NextToken
-from scratchlm.train.session import Session, Training
+from scratchlm.train.session import Session
+from scratchlm.train.settings import Training
 from scratchlm.train.state import TrainState
 
 SECONDS, STEPS = 1.5, 5

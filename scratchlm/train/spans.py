@@ -10,6 +10,7 @@ from scratchlm.core.errors import UsageError
 from scratchlm.core.tensors import Attend
 from scratchlm.model import attention, cost
 from scratchlm.model.architectures import Model
+from scratchlm.model.stretch import AT_THE_END
 from scratchlm.parallel.layout import WEIGHTS
 from scratchlm.parallel.pipeline import cut_evenly, places
 from scratchlm.parallel.precision import Precision
@@ -19,8 +20,6 @@ from scratchlm.train.forward import ended
 
 AttendBy = Callable[[Tensor], Attend]
 """Given the segments of packed rows, how their positions see each other."""
-AT_THE_END = ("norm", "head", "balance")
-"""Modules that the last layer's output goes through; what is neither these nor layers is at the beginning."""
 
 
 class Span(nn.Module):

@@ -16,10 +16,10 @@ from scratchlm.model.architectures import ARCHITECTURES, AnyConfig
 from scratchlm.parallel.layout import ALONE, AXES, Layout
 from scratchlm.parallel.precision import GAIN_TO_SWITCH
 from scratchlm.plans.advice import Advice, Asked, Way, advise, as_set, commands, named
-from scratchlm.plans.division import Outline
 from scratchlm.plans.hardware import Machines
-from scratchlm.plans.held import held
 from scratchlm.report.words import duration, share
+from scratchlm.shares.division import Outline
+from scratchlm.shares.held import held
 from scratchlm.train.session import steps_for
 
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")

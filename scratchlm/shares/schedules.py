@@ -38,3 +38,8 @@ def goes(schedule: str, ranks: int, micro_batches: int) -> bool:
     if schedule in SINGLE:
         return micro_batches >= ranks
     return schedule == "zero_bubble" or micro_batches % max(1, micro_batches // ranks) == 0
+
+
+def parts(share: int, schedule: str, ranks: int) -> Sequence[int]:
+    """Rows at once into which ``share`` rows of a step can be cut, the fewest first: equal micro-batches, as many as torch takes."""
+    return [rows for rows in range(1, share + 1) if share % rows == 0 and (ranks == 1 or goes(schedule, ranks, share // rows))]

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from scratchlm.model import cost
 from scratchlm.model.anatomy import FLOAT_BYTES, HALF_BYTES, Manner
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model, shape_only
+from scratchlm.model.stretch import AT_THE_END
 from scratchlm.optim.groups import hidden_matrix
 from scratchlm.parallel.layout import Layout
 from scratchlm.parallel.pipeline import cut_evenly, places
-from scratchlm.parallel.tensor import speaks_of
-from scratchlm.train.spans import AT_THE_END
+from scratchlm.parallel.tensor import cut_of
 
 PERIOD = 2
 """Blocks that may differ from each other before the first of them comes again: `swift` has value embeddings in every second."""
@@ -159,7 +159,7 @@ def parameters(model: Model) -> Mapping[str, Counter[Parameter]]:
     found: dict[str, Counter[Parameter]] = defaultdict(Counter)
     for name, parameter in model.named_parameters():
         path, first = name.rpartition(".")[0], name.partition(".")[0]
-        cut = next((cut for pattern, cut in sharding.items() if speaks_of(pattern, path)), None)
+        cut = cut_of(path, sharding)
         place = name.split(".")[1] if first == "layers" else "end" if first in AT_THE_END else "begin"
         rows, width = parameter.shape if parameter.ndim == 2 else (parameter.numel(), 1)
         found[place][Parameter(rows, width, cut, ".experts." in name, hidden_matrix(name, parameter))] += 1

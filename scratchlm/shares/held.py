@@ -13,8 +13,8 @@ from functools import cached_property
 from scratchlm.model import cost
 from scratchlm.model.anatomy import FLOAT_BYTES, HALF_BYTES
 from scratchlm.optim import OptimizerConfig
-from scratchlm.plans.division import Division, Stage
-from scratchlm.plans.schedules import SINGLE, under_way
+from scratchlm.shares.division import Division, Stage
+from scratchlm.shares.schedules import SINGLE, under_way
 
 PARTS = ("weights", "gradients", "optimizer", "gathered weights", "activations", "loss", "messages")
 
