@@ -48,6 +48,11 @@ class Case:
     optimizer: str = "adamw"
     rows_at_once: int = 1
     clip: float | None = 0.5
+    layers: int = 4
+
+    @property
+    def shape(self) -> AnyConfig:
+        return MODELS[self.model].model_copy(update={"layers": self.layers})
 
 
 def rows_of(step: int) -> Batch:
@@ -62,7 +67,7 @@ def rows_of(step: int) -> Batch:
 
 def begun(case: Case) -> TrainState:
     """As this process holds it."""
-    model = build(MODELS[case.model], seed=0).to(getattr(torch, case.dtype))
+    model = build(case.shape, seed=0).to(getattr(torch, case.dtype))
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # so that no path is silent, as zero-initialised ones are
         for parameter in model.parameters():
@@ -113,7 +118,7 @@ def resumed(case: Case, path: Path, last: int) -> list[dict[str, Any]]:
 def refused(case: Case, changes: dict[str, Any]) -> str:
     """What is said of a division that cannot be, of a model with other numbers."""
     try:
-        formed(shape_only(MODELS[case.model].model_copy(update=changes)), World.start(1, layout=case.layout))
+        formed(shape_only(case.shape.model_copy(update=changes)), World.start(1, layout=case.layout))
     except UsageError as error:
         return str(error)
     return "nothing"

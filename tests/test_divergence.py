@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import fresh
+from tiny import Like, fresh
 from trainee import Spoiled, batch, begun, items, objective, plan, train
 
 from scratchlm.core.artifact import Draft
@@ -179,9 +179,9 @@ def test_a_stage_holds_likelihoods_to_it_and_leaves_the_share(tmp_path: Path, mo
     out = Draft(tmp_path / "base")
     model = fresh("qwen3")
     meter = Meter(model.config, 100.0)
-    work = Session(out, Training(), alone(model), Precision("float32"), Plan.attend, 4, Journal(), Plan.forward, meter)
-    work.train(model, items, objective(TrainState(model, [], seed=0)), steps=3)
-    work.train(model, items, Better(model.logits, beta=0.1, anchor=0.0), steps=3)
+    work = Session(out, Training(), alone(model), Precision("float32"), Plan.attend, 4, Journal(), Plan.forward, meter, Like(model))
+    work.train(items, objective(TrainState(model, [], seed=0)), steps=3)
+    work.train(items, Better(model.logits, beta=0.1, anchor=0.0), steps=3)
     assert [(plan.falls, plan.meter) for plan in plans] == [(True, meter), (False, meter)]
     Journal(written_to(out.path / "journal.jsonl")).event("step", step=1, mfu=0.25)
     words = tmp_path / "words"

@@ -19,7 +19,7 @@ from docs.drawings import shards
 from docs.drawings.timelines import SCHEDULES, numbered, played, under_way
 from docs.drawings.timelines import idle as idle_share
 from scratchlm.parallel.layout import Layout
-from scratchlm.plans import schedules
+from scratchlm.shares import schedules
 
 FOLDER = Path(drawings.__file__).parent
 LARGEST = 100_000

@@ -44,18 +44,20 @@ def prepared(tmp_path: Path) -> list[str]:
     return [word for name in ("tokenizer", "shards") for word in ("--from", f"{name}={tmp_path / 'given' / name}")]
 
 
-def together(home: Path, options: list[str], *, processes: int = 2, program: list[str] | None = None, restarts: int = 0) -> str:
-    """`scratchlm pretrain smoke` by so many processes; what they printed."""
+def together(
+    home: Path, options: list[str], *, verb: str = "pretrain", processes: int = 2, program: list[str] | None = None, restarts: int = 0
+) -> str:
+    """`scratchlm pretrain smoke` by so many processes, or another verb; what they printed."""
     began = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), f"--max-restarts={restarts}"]
     began += ["--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1"]
-    command = [*began, *(program or ["-m", "scratchlm"]), "pretrain", "smoke", "--home", str(home), *SMALL, *options]
+    command = [*began, *(program or ["-m", "scratchlm"]), verb, "smoke", "--home", str(home), *SMALL, *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def losses(home: Path) -> list[float]:
-    return [event["loss"] for event in by_step(home / "base" / "journal.jsonl", "step")]
+def losses(home: Path, made: str = "base") -> list[float]:
+    return [event["loss"] for event in by_step(home / made / "journal.jsonl", "step")]
 
 
 @pytest.mark.soak
@@ -97,3 +99,19 @@ def test_two_processes_build_what_one_does(prepared: list[str], tmp_path: Path):
     assert manifests[0]["config"] == manifests[1]["config"]
     assert manifests[0]["counts"].keys() == manifests[1]["counts"].keys()
     assert [manifest["counts"]["tokens"] for manifest in manifests] == [3072, 3072]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("sft", [[], ["--set", "sft.parallel.pipeline=2"]])
+def test_every_stage_after_the_first_trains_by_two_as_by_one(sft: list[str], tmp_path: Path):
+    plain = [word for stage in ("sft", "prefer", "reinforce") for word in ("--set", f"{stage}.dtype=float32")]
+    together(tmp_path / "one", plain, verb="run", processes=1)
+    shared = ("corpus", "tokenizer", "shards", "base")
+    given = [word for name in shared for word in ("--from", f"{name}={tmp_path / 'one' / name}")]
+    told = together(tmp_path / "two", [*plain, *sft, *given], verb="run")
+    for verb, made in (("sft", "sft"), ("prefer", "preferred"), ("reinforce", "reinforced")):
+        assert told.count(f"{verb}: done in") == 1
+        one, two = losses(tmp_path / "one", made), losses(tmp_path / "two", made)
+        assert len(one) == len(two) > 1
+        compared = slice(1) if made == "reinforced" else slice(None)  # one other token, and what is learnt from is another answer
+        assert max(abs(a - b) for a, b in zip(one[compared], two[compared], strict=True)) < 2e-3
