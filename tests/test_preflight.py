@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -97,6 +99,29 @@ def test_a_late_clock_a_slow_link_and_a_host_without_the_folder_are_named(tmp_pa
 def test_who_never_came_is_named_by_rank_and_host():
     (first,) = together({0: ("n1", "0", "sees")}, 3, "--timeout", "0.5", "--hosts", "n1,n2,n3")
     assert first == (1, "", "preflight: n2 (rank 1), n3 (rank 2) never came within 0.5 s; 1 of 3 did. Are they up?\n")
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_a_first_process_that_stands_still_is_not_waited_for_for_ever(when: str):
+    """A board that takes connections and says nothing; later: one whose process was stopped."""
+    own = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    program = "import sys; from scratchlm.parallel import board; board.GRACE_S = 0.5; from scratchlm.parallel.preflight import main; "
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1] if when == "at once" else free_port()
+        holds = "from torch.distributed import TCPStore; import time; s = TCPStore('127.0.0.1', %d, None, True, wait_for_workers=False); "
+        holds += "s.set('preflight/0/roll', '[]'); print('up', flush=True); time.sleep(60)"
+        with subprocess.Popen([sys.executable, "-c", holds % (port if when == "later" else 0)], stdout=subprocess.PIPE) as first:
+            assert first.stdout is not None
+            first.stdout.readline()
+            first.send_signal(signal.SIGSTOP)
+            ended = subprocess.run(
+                [sys.executable, "-c", program + "sys.exit(main(['--timeout', '1', '--device', 'cpu']))"],
+                env=os.environ | own | {"MASTER_PORT": str(port)}, capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            first.kill()
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert re.fullmatch(r"preflight: rank 1 on \S+: the board does not answer within 1.5 s. Look at the host of rank 0.", line)
 
 
 def test_without_the_first_process_the_others_say_where_nobody_answers(capsys, monkeypatch: pytest.MonkeyPatch):

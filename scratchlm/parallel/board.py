@@ -5,11 +5,14 @@ It is the store that torchrun keeps, or one that the first process keeps. What i
 
 import itertools
 import json
+import os
 import re
 import socket
+import sys
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -41,24 +44,50 @@ class Place:
 
     def say(self, what: str, value: Any) -> None:
         """Write on the board."""
-        self.board.set(what, json.dumps(value))
+        with self.answers():
+            self.board.set(what, json.dumps(value))
 
     def wait(self, *what: str, more_s: float = 0.0) -> None:
         """Until all of this is written there; RuntimeError where it does not come."""
-        self.board.wait(list(what), timedelta(seconds=self.patience_s + more_s))
+        with self.answers(more_s):
+            self.board.wait(list(what), timedelta(seconds=self.patience_s + more_s))
 
     def heard(self, *what: str, more_s: float = 0.0) -> list[Any]:
         """What others wrote, waiting for it."""
         self.wait(*what, more_s=more_s)
-        return [json.loads(self.board.get(each)) for each in what]
+        with self.answers():
+            return [json.loads(self.board.get(each)) for each in what]
 
     def silent(self, what: str, ranks: Iterable[int], wait_s: float) -> list[int]:
         """Of some processes those that have not written ``what/RANK`` after a time."""
         keys = {rank: f"{what}/{rank}" for rank in ranks}
-        with suppress(RuntimeError):
+        with suppress(RuntimeError), self.answers(wait_s):
             self.board.wait(list(keys.values()), timedelta(seconds=wait_s))
             return []
-        return [rank for rank, key in keys.items() if not self.board.check([key])]
+        with self.answers():
+            return [rank for rank, key in keys.items() if not self.board.check([key])]
+
+    def answers(self, more_s: float = 0.0) -> AbstractContextManager[None]:
+        """What is asked of the board meanwhile."""
+        return answering(f"rank {self.rank} on {self.host}", self.patience_s + more_s + GRACE_S)
+
+
+@contextmanager
+def answering(who: str, patience_s: float) -> Iterator[None]:
+    """End this process where the board does not answer: a machine that stands still keeps its connections, and torch waits for ever."""
+
+    def give_up() -> None:
+        sys.stderr.write(f"preflight: {who}: the board does not answer within {patience_s:g} s. Look at the host of rank 0.\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+    watch = threading.Timer(patience_s, give_up)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 def place_of(told: Mapping[str, str], patience_s: float) -> Place:
@@ -76,7 +105,8 @@ def place_of(told: Mapping[str, str], patience_s: float) -> Place:
     if not keeps:
         reach(address, port, patience_s, f"rank {rank} on {host}")
     try:
-        board = TCPStore(address, port, None, keeps, timedelta(seconds=patience_s), wait_for_workers=False)
+        with answering(f"rank {rank} on {host}", patience_s + GRACE_S):
+            board = TCPStore(address, port, None, keeps, timedelta(seconds=patience_s), wait_for_workers=False)
     except RuntimeError as error:
         raise CheckFailed(f"rank {rank} on {host}: no board at {address}:{port} ({first_line(error)}). Is the port free?") from None
     attempt = told.get("TORCHELASTIC_RESTART_COUNT", "0")
