@@ -49,10 +49,11 @@ class Case:
     rows_at_once: int = 1
     clip: float | None = 0.5
     layers: int = 4
+    dropout: float = 0.0
 
     @property
     def shape(self) -> AnyConfig:
-        return MODELS[self.model].model_copy(update={"layers": self.layers})
+        return MODELS[self.model].model_copy(update={"layers": self.layers, "dropout": self.dropout})
 
 
 def rows_of(step: int) -> Batch:

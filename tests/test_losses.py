@@ -248,3 +248,23 @@ def test_the_reward_of_a_step_is_the_mean_over_answers_of_any_length():
     assert facts["reward"] / item.weight == 0.5
     assert facts["kl"] == pytest.approx(0, abs=1e-6)
     assert_close(loss, torch.tensor(-2.0 + 1.0))
+
+
+def test_the_head_s_gradient_is_summed_wide_whatever_it_is_of():
+    """Of a head in bfloat16 many chunks are as exact as one: only the last rounding is to bfloat16."""
+    generator = torch.Generator().manual_seed(0)
+    x_BTD, weight = torch.randn(4, 64, 16, generator=generator), torch.randn(33, 16, generator=generator)
+    targets_BT, weights_BT = torch.randint(33, (4, 64), generator=generator), torch.ones(4, 64)
+
+    def gradient(rows: int, dtype: torch.dtype) -> Tensor:
+        head = weight.bfloat16().to(dtype).requires_grad_()
+        given = (x_BTD.bfloat16().to(dtype), targets_BT, weights_BT)
+        chunked_cross_entropy(lambda x: x @ head.T, *given, parameters=[head], rows=rows).backward()
+        assert head.grad is not None
+        assert head.grad.dtype == dtype
+        return head.grad.float()
+
+    right = gradient(256, torch.float32)
+    apart = [float((gradient(rows, torch.bfloat16) - right).norm() / right.norm()) for rows in (256, 4)]
+    assert apart[0] < 0.01
+    assert apart[1] < 1.2 * apart[0]

@@ -158,7 +158,7 @@ class Home:
         draft = Draft(_partial(final, plan) if leads else _partial_path(final), writes=leads)
         self.company.told("the draft is there")
         if leads or together:
-            make(draft)
+            self.company.meet(lambda: make(draft))
         made = _finish(draft, final, plan) if leads else None
         self.company.told("it is whole")
         return made or self.open(name)

@@ -1,5 +1,6 @@
 """Processes that were started together: one leads, and what it decides the others are told. On one process nothing is."""
 
+from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
 
 R = TypeVar("R")
@@ -18,6 +19,10 @@ class Company(Protocol):
         """The leader's ``value``, a JSON value, at every process; the others wait for it as long as it takes."""
         ...
 
+    def meet(self, act: Callable[[], R]) -> R:
+        """What ``act``, in which all take part, gives; CheckFailed where one of them is gone."""
+        ...
+
 
 class Alone:
     """One process."""
@@ -26,3 +31,6 @@ class Alone:
 
     def told(self, value: R) -> R:
         return value
+
+    def meet(self, act: Callable[[], R]) -> R:
+        return act()

@@ -78,7 +78,7 @@ class _Chunked(torch.autograd.Function):
         targets_N, weights_N, *parameters = rest
         total = torch.zeros((), dtype=torch.float32, device=x_ND.device)
         x_grad_ND = torch.zeros_like(x_ND)
-        sums = [torch.zeros_like(p) for p in parameters]
+        sums = [torch.zeros_like(p, dtype=_wider(p.dtype)) for p in parameters]  # sums of many chunks are wide whatever they are of
         for start in range(0, x_ND.shape[0], rows):
             part = slice(start, start + rows)
             with torch.enable_grad():
@@ -93,13 +93,15 @@ class _Chunked(torch.autograd.Function):
                 total_grad += grad
             total = total + loss
         ctx.save_for_backward(x_grad_ND, *sums)
+        ctx.dtypes = [p.dtype for p in parameters]
         return total
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (scale,) = grad_outputs
         x_grad_ND, *sums = ctx.saved_tensors
-        return (None, None, None, x_grad_ND * scale, None, None, *(grad * scale for grad in sums))
+        of_head = [(total * scale).to(dtype) for total, dtype in zip(sums, ctx.dtypes, strict=True)]
+        return (None, None, None, x_grad_ND * scale, None, None, *of_head)
 
 
 class _Known(torch.autograd.Function):
@@ -129,7 +131,11 @@ def _loss_and_slope(logits_NV: Tensor, targets_N: Tensor, weights_N: Tensor, amo
 
 
 def _wide(logits: Tensor, *, copy: bool = False) -> Tensor:
-    return logits.to(logits.dtype if logits.dtype == torch.float64 else torch.float32, copy=copy)
+    return logits.to(_wider(logits.dtype), copy=copy)
+
+
+def _wider(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype == torch.float64 else torch.float32
 
 
 def _here(targets_N: Tensor, scores_NV: Tensor, among: Among | None) -> tuple[Tensor, Tensor | float]:

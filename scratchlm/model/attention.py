@@ -19,13 +19,16 @@ BLOCK = 128
 """Positions on a side of the squares of scores that ``blockwise`` computes or passes over whole."""
 
 
-def allowed_by(segments_BT: Int[Tensor, "B T"], window: int | None = None) -> Bool[Tensor, "B T S"]:
-    """Which position may see which: not the future, nothing of another segment, and of a window only the newest."""
-    T = segments_BT.shape[1]
-    causal_TS = torch.ones(T, T, dtype=torch.bool, device=segments_BT.device).tril()
+def allowed_by(
+    segments_BS: Int[Tensor, "B S"], window: int | None = None, asking_T: Int[Tensor, " T"] | None = None
+) -> Bool[Tensor, "B T S"]:
+    """Which position (of ``asking_T``, all unless given) may see which: not the future, no other segment, of a window only the newest."""
+    S_S = torch.arange(segments_BS.shape[1], device=segments_BS.device)
+    T_T = S_S if asking_T is None else asking_T
+    causal_TS = S_S[None, :] <= T_T[:, None]
     if window is not None:
-        causal_TS = causal_TS.triu(1 - window)
-    return causal_TS & (segments_BT[:, :, None] == segments_BT[:, None, :])
+        causal_TS &= S_S[None, :] > T_T[:, None] - window
+    return causal_TS & (segments_BS[:, T_T, None] == segments_BS[:, None, :])
 
 
 def written_out(
@@ -62,14 +65,13 @@ def packed(segments_BT: Int[Tensor, "B T"], asking: Int[Tensor, " N"] | None = N
     Queries are those of the positions ``asking``, where only some of a row's are here; all of them unless given.
     """
     one_document = asking is None and bool((segments_BT == segments_BT[:, :1]).all())
-    chosen = slice(None) if asking is None else asking
     masks: dict[int | None, Tensor | None] = {}  # by window, shared by all layers; None: the plain past, which needs no mask
 
     def attend(_layer: int, q_BTHC: Tensor, k_BTGC: Tensor, v_BTGC: Tensor, window: int | None) -> Tensor:
         if window is not None and window >= segments_BT.shape[1]:
             window = None
         if window not in masks:
-            masks[window] = None if one_document and window is None else allowed_by(segments_BT, window)[:, None, chosen]
+            masks[window] = None if one_document and window is None else allowed_by(segments_BT, window, asking)[:, None]
         mixed_BHTC = F.scaled_dot_product_attention(
             q_BTHC.transpose(1, 2),
             k_BTGC.transpose(1, 2),

@@ -151,7 +151,7 @@ def _floats_height(scores: int, head: int, later: int, capped: bool) -> int:
 def _halves_height(scores: int, head: int, later: int, capped: bool, how: Manner) -> int:
     """The same in half precision: while the slope is made, when the head's gradient comes, and while that is cast."""
     weight, copy = (HALF_BYTES, 0) if how.light else (FLOAT_BYTES, HALF_BYTES)
-    resting = weight * (1 + later) + copy
+    resting = FLOAT_BYTES + weight * later + copy
     at_the_slope = (6 + 4 * later + 6 * capped) * scores + resting * head
     at_the_gradient = (8 + 2 * capped) * scores + (resting + HALF_BYTES) * head
     at_the_cast = (6 + 2 * later + 2 * capped) * scores + (resting + HALF_BYTES + weight) * head

@@ -2,11 +2,13 @@
 
 import json
 import time
+from collections.abc import Callable
 from typing import TypeVar
 
 from torch.distributed import PrefixStore, Store  # pyright: ignore[reportPrivateImportUsage]
 
-from scratchlm.parallel.world import met
+from scratchlm.core.errors import CheckFailed
+from scratchlm.parallel.world import met, unreachable
 
 R = TypeVar("R")
 SHORTEST_S, LONGEST_S = 0.005, 1.0
@@ -41,3 +43,14 @@ class Together:
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_S)
         return json.loads(self._store.get(word))
+
+    def meet(self, act: Callable[[], R]) -> R:
+        try:
+            return act()
+        except RuntimeError as error:
+            if not unreachable(error):
+                raise
+        raise CheckFailed(
+            "parallel: another process ended, or did not answer in time; its own words say why. "
+            "Start all of them again (torchrun does with --max-restarts): they go on from the last checkpoint."
+        )

@@ -48,7 +48,7 @@ class Layout(Settings):
     offload: bool = False
     """Keep weights and optimizer states in the processor's memory (GPUs only)."""
     gathered: Literal["float32", "bfloat16"] = "float32"
-    """Dtype in which cut weights travel."""
+    """Dtype in which cut weights travel and are used; what stands between blocks has it, too, so bfloat16 is for half precision only."""
     reduced: Literal["float32", "bfloat16"] = "float32"
     """Dtype in which gradients travel and are summed."""
     timeout_s: float = Field(default=600.0, gt=0)
@@ -60,6 +60,8 @@ class Layout(Settings):
             raise ValueError(f"schedule '{self.schedule}' takes one stretch of layers for each process; leave spans out")
         if self.schedule in ("interleaved", "zero_bubble") and self.spans == 1:
             raise ValueError(f"schedule '{self.schedule}' takes several stretches of layers for each process; set spans to 2 or more")
+        if self.schedule == "zero_bubble" and self.spans not in (None, 2):
+            raise ValueError("schedule 'zero_bubble' takes two stretches of layers for each process, one from either end; leave spans out")
         return self
 
     @property

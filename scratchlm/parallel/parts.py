@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -120,11 +120,6 @@ def of(model: nn.Module) -> list[Part]:
 def by_name(parts: Iterable[Part]) -> Iterator[tuple[str, nn.Parameter]]:
     """As optimizers take them."""
     return ((part.name, part.own) for part in parts)
-
-
-def moved_to(part: Part, own: nn.Parameter) -> Part:
-    """The same part in another tensor."""
-    return replace(part, own=own)
 
 
 def named(parts: Iterable[Part], world: World) -> dict[str, list[int]]:

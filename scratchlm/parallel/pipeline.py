@@ -95,7 +95,8 @@ class Pipeline:
         """All micro-batches forth and back; of each ``given`` has tokens, positions and segments."""
         self._loss = loss
         if not self.shapes:  # torch would find out by sending pickled objects, which nobody should read
-            with torch.no_grad():
+            drawing = [torch.cuda.current_device()] if self.world.device == "cuda" else []
+            with torch.no_grad(), torch.random.fork_rng(drawing):  # what dropout draws here must not change what it draws in the step
                 self.forth(*given[0], shapes=self.shapes)
         tokens, positions, segments = (torch.cat(each) for each in zip(*given, strict=True))
         target = {"target": torch.arange(len(given))} if self.has_last else {}

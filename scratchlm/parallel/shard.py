@@ -31,15 +31,17 @@ def cut_(root: nn.Module, blocks: Iterable[nn.Module], banks: Iterable[nn.Module
     dtypes = {} if as_they_are else {"param_dtype": DTYPES[layout.gathered], "reduce_dtype": DTYPES[layout.reduced]}
     policy = MixedPrecisionPolicy(cast_forward_inputs=False, **dtypes)
     settings: dict[str, Any] = {"mp_policy": policy, "offload_policy": CPUOffloadPolicy() if layout.offload else OffloadPolicy()}
+    # In a pipeline torch keeps what was gathered till the step's end; what it forgot on the way forth, weights' gradients would miss.
+    forgets = layout.zero == 3 and world.sizes["pipeline"] == 1
     apart: set[nn.Parameter] = set()
     for bank in banks if world.sizes["expert"] > 1 else ():
         if world.size("replicate", "shard", "context") > 1:
-            fully_shard(bank, mesh=world.weights_mesh("shard", "context"), reshard_after_forward=layout.zero == 3, **settings)
+            fully_shard(bank, mesh=world.weights_mesh("shard", "context"), reshard_after_forward=forgets, **settings)
         else:
             apart |= set(bank.parameters())
     mesh = world.weights_mesh(*WEIGHTS)
     for block in blocks:
-        fully_shard(block, mesh=mesh, reshard_after_forward=layout.zero == 3, ignored_params=apart, **settings)
+        fully_shard(block, mesh=mesh, reshard_after_forward=forgets, ignored_params=apart, **settings)
     fully_shard(root, mesh=mesh, reshard_after_forward=False, ignored_params=apart, **settings)
     units = [module for module in root.modules() if isinstance(module, FSDPModule)]
     for unit in units:
@@ -62,7 +64,7 @@ def copied(root: nn.Module, world: World) -> tuple[nn.Module, Announce]:
 
     group = world.group("replicate")
     wrapped = DistributedDataParallel(root, process_group=group, gradient_as_bucket_view=True)
-    wrapped.register_comm_hook(group, summed)
+    wrapped.register_comm_hook((group, DTYPES[world.layout.reduced]), summed)
 
     def announce(last: bool) -> None:
         wrapped.require_backward_grad_sync = last
@@ -70,9 +72,10 @@ def copied(root: nn.Module, world: World) -> tuple[nn.Module, Announce]:
     return wrapped, announce
 
 
-def summed(group: dist.ProcessGroup, bucket: dist.GradBucket):  # pyright: ignore[reportPrivateImportUsage]
-    """What all replicas have in a bucket, added up: a future, of another class than torch says it should be."""
-    buffer = bucket.buffer()
-    done = dist.all_reduce(buffer, group=group, async_op=True)
+def summed(among: tuple[dist.ProcessGroup, torch.dtype], bucket: dist.GradBucket):  # pyright: ignore[reportPrivateImportUsage]
+    """What all replicas have in a bucket, added up in a dtype: a future, of another class than torch says it should be."""
+    (group, dtype), buffer = among, bucket.buffer()
+    sent = buffer if dtype == torch.float32 else buffer.to(dtype)
+    done = dist.all_reduce(sent, group=group, async_op=True)
     assert done is not None
-    return done.get_future().then(lambda _done: buffer)
+    return done.get_future().then(lambda _done: buffer if sent is buffer else buffer.copy_(sent))

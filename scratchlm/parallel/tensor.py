@@ -59,7 +59,7 @@ class Lane:
         return out
 
     def chunk(self, size: int) -> tuple[int, int]:
-        """This process's stretch of ``size`` rows: all equal but the last, which may be shorter, or empty."""
+        """This process's stretch of ``size`` rows: all equal but the last, which may be shorter."""
         each = -(-size // self.size)
         return min(self.place * each, size), min((self.place + 1) * each, size)
 
@@ -101,8 +101,6 @@ class Vocabulary(nn.Embedding):
     def forward(self, input: Tensor) -> Tensor:
         here_BT = input - self.first
         absent_BT = (here_BT < 0) | (here_BT >= len(self.weight))
-        if not len(self.weight):
-            return self.lane.left(self.weight.new_zeros(*input.shape, self.embedding_dim) + self.weight.sum())
         x_BTD = F.embedding(here_BT.masked_fill(absent_BT, 0), self.weight)
         return self.lane.left(x_BTD.masked_fill(absent_BT[..., None], 0))
 

@@ -5,6 +5,7 @@ import datetime
 import json
 import math
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from torch.distributed import PrefixStore, Store, rendezvous  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from scratchlm.parallel.layout import ALONE, AXES, Layout
+from scratchlm.core.errors import UsageError
+from scratchlm.parallel.layout import ALONE, AXES, ROWS, Layout
 
 R = TypeVar("R")
 M = TypeVar("M", bound=nn.Module)
@@ -77,6 +79,15 @@ class World:
         """Processes along all of these axes together."""
         return math.prod(self.sizes[axis] for axis in axes)
 
+    def share(self, rows: int, what: str = "rows") -> int:
+        """How many of so many rows of a step are this process's; UsageError where they cannot be shared out evenly."""
+        size = self.size(*ROWS)
+        if rows % size:
+            raise UsageError(
+                f"parallel: {rows} {what} of a step cannot be shared out evenly among {size} processes. Set a multiple of {size}."
+            )
+        return rows // size
+
     def place_along(self, *axes: str) -> int:
         """Which of these this one is, the last axis counting fastest."""
         place, found = self.place, 0
@@ -132,17 +143,25 @@ class World:
             return [value]
         found: list[Any] = [None] * dist.get_world_size(group)
         said = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self.device)
-        lengths = [torch.zeros(1, dtype=torch.long, device=self.device) for _ in found]
-        dist.all_gather(lengths, torch.tensor([len(said)], device=self.device), group=group)
-        longest = max(int(length) for length in lengths)
-        padded = torch.cat([said, said.new_zeros(longest - len(said))])
-        all_said = [torch.empty_like(padded) for _ in found]
-        dist.all_gather(all_said, padded, group=group)
-        return [json.loads(each[: int(n)].cpu().numpy().tobytes()) for each, n in zip(all_said, lengths, strict=True)]
+        all_lengths = torch.empty(len(found), dtype=torch.long, device=self.device)
+        dist.all_gather_into_tensor(all_lengths, torch.tensor([len(said)], device=self.device), group=group)
+        lengths = all_lengths.tolist()
+        padded = torch.cat([said, said.new_zeros(max(lengths) - len(said))])
+        all_said = torch.empty(len(found) * len(padded), dtype=torch.uint8, device=self.device)
+        dist.all_gather_into_tensor(all_said, padded, group=group)
+        rows = all_said.cpu().view(len(found), -1).numpy()
+        return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths, strict=True)]
 
     def told(self, value: R) -> R:
         """The main process's value, at every process."""
-        return self.gathered(value if self.is_main else None, *AXES)[0]  # pyright: ignore[reportReturnType]
+        if (group := self.group(*AXES)) is None:
+            return value
+        said = torch.frombuffer(bytearray(json.dumps(value if self.is_main else None).encode()), dtype=torch.uint8).to(self.device)
+        length = torch.tensor([len(said)], device=self.device)
+        dist.broadcast(length, group=group, group_src=0)
+        said = said if self.is_main else torch.empty(int(length), dtype=torch.uint8, device=self.device)
+        dist.broadcast(said, group=group, group_src=0)
+        return json.loads(said.cpu().numpy().tobytes())
 
     def as_main_has_it(self, module: M) -> M:
         """``module`` with the main process's parameters, at every process."""
@@ -150,10 +169,6 @@ class World:
             for parameter in module.parameters():
                 dist.broadcast(parameter.data, 0)
         return module
-
-    def wait(self) -> None:
-        """Until every process has come here."""
-        self.sum(0.0, *AXES)
 
     def only_main(self, act: Callable[[], R]) -> R | None:
         """Do ``act`` on the main process alone."""
@@ -194,10 +209,31 @@ def join(device: str, *, timeout_s: float) -> None:
     if dist.is_initialized():
         return
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        own_gpu()
     (store, rank, size), patience = met(), datetime.timedelta(seconds=timeout_s)
+    agree(device, store, rank, patience)
     backend = "nccl" if device == "cuda" else "gloo"
     dist.init_process_group(backend, store=PrefixStore("training", store), rank=rank, world_size=size, timeout=patience)
+
+
+def own_gpu() -> None:
+    """Take the GPU that is this process's among those of this machine; UsageError where it has fewer."""
+    place, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if place >= there:
+        raise UsageError(f"device: process {place} of this machine has no GPU, for {there} are here. Start as many processes as GPUs.")
+    torch.cuda.set_device(place)
+
+
+def agree(device: str, store: Store, rank: int, patience: datetime.timedelta) -> None:
+    """UsageError where this process computes on another kind of device than the first one: they could not hear each other."""
+    if rank == 0:
+        store.set("device", device)
+    store.wait(["device"], patience)
+    if (first := store.get("device").decode()) != device:
+        raise UsageError(
+            f"device: process {rank}, on {socket.gethostname()}, computes on {device}, and process 0 on {first}. "
+            f"Look at that machine's GPUs, or set device=cpu."
+        )
 
 
 def met() -> tuple[Store, int, int]:

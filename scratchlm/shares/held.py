@@ -95,7 +95,8 @@ class _Process:
         buckets = FLOAT_BYTES * w.all_.own * (d.cut == 1 and d.sizes["replicate"] > 1 and several)  # DDP's, beside gradients
         casts = HALF_BYTES * w.blocks.matrices if d.how.half and not d.how.light else 0
         head = fsdp.weight * -(-d.config.vocab // d.how.tensor) * d.config.width * self.stage.last
-        losses = (self.counts[-1] - 1) * (head + 2 * FLOAT_BYTES * d.positions * d.config.width) if self.stage.last else 0
+        sums = FLOAT_BYTES * -(-d.config.vocab // d.how.tensor) * d.config.width * self.stage.last
+        losses = (self.counts[-1] - 1) * (sums + 2 * FLOAT_BYTES * d.positions * d.config.width) if self.stage.last else 0
         activations, passing, messages = self.activations(), self.passing(), buckets + self.piped_bytes()
         # The last block's gradients wait till the next one's are sent; by then what was kept of it is gone.
         sent_back = max(fsdp.last_message, fsdp.block_message - self.block[1])

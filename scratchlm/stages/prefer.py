@@ -12,6 +12,7 @@ from scratchlm.core.records import Preference
 from scratchlm.evals import mixture
 from scratchlm.evals.knowledge import KNOWLEDGE, read_knowledge
 from scratchlm.model import store
+from scratchlm.parallel.layout import ROWS
 from scratchlm.serve.choose import EXAMPLES
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.train.objectives import Better, PairItem, answer_logprobs
@@ -53,6 +54,7 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
     tokenizer = tokenizers.load(start.path / "tokenizer")
     origin = store.Stored(start.path)
     session = Session.open(out, config, journal, origin)
+    own = session.world.share(config.pairs_per_step, "pairs")
     frozen = session.beside(origin)
     encoded = [encode_preference(tokenizer, pair) for pair in preferences(config, start)]
     rows = PreferenceRows(
@@ -61,7 +63,7 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
     session.journal.event("pairs", kept=len(rows.kept), dropped=rows.dropped)
 
     def items(step: int) -> list[PairItem]:
-        batch = session.crew.own(rows.batch(step), 2 * config.pairs_per_step)
+        batch = rows.batch(step).split(2 * own)[session.world.place_along(*ROWS)]
         return [PairItem(batch, answer_logprobs(frozen.logprobs(batch.rows).cpu(), batch.rows.weights_BT))]
 
     steps = max(1, round(rows.steps(1) * config.epochs))

@@ -81,12 +81,7 @@ def train(config: Config, out: Draft, start: Artifact, journal: Journal) -> None
 
 def own_prompts(config: Config, session: Session) -> range:
     """Which of a step's problems this process asks."""
-    size = session.world.size(*ROWS)
-    if config.prompts % size:
-        raise UsageError(
-            f"reinforce.prompts: {config.prompts} cannot be shared out evenly among {size} processes. Set a multiple of {size}."
-        )
-    each, place = config.prompts // size, session.world.place_along(*ROWS)
+    each, place = session.world.share(config.prompts, "prompts"), session.world.place_along(*ROWS)
     return range(place * each, (place + 1) * each)
 
 

@@ -91,7 +91,7 @@ class Keeper:
         file = draft / f"part-{self.world.rank:05d}-of-{self.world.size(*AXES):05d}.safetensors"
         made = [file] if pieces.write(file, state.parts, state.optimizer_tensors()) else []
         if self.world.is_main:
-            plain = _plain(state) | {"sizes": dict(self.world.sizes), "parameters": parameters}
+            plain = _plain(state) | {"sizes": dict(self.world.sizes), "schedule": self.world.layout.schedule, "parameters": parameters}
             made.append(write_atomically(draft / STATE, json.dumps(plain).encode()))
         return {file.name: _synced(file).model_dump() for file in made}
 
@@ -142,7 +142,7 @@ class Keeper:
         first = self.world.rank * len(files) // self.world.size(*AXES)  # begin with those that were written where this process stands now
         together(self.world, path, lambda: state.load_optimizer_tensors(pieces.fill_(state.parts, files[first:] + files[:first])))
         state.step, state.tokens, state.guard = plain["step"], plain["tokens"], Guard.from_plain(plain["guard"])
-        if plain["sizes"] == dict(self.world.sizes):
+        if plain["sizes"] == dict(self.world.sizes) and plain.get("schedule") == self.world.layout.schedule:
             state.rows_at_once = plain["rows_at_once"]
         if state.scaler is not None:
             state.scaler.load_state_dict(plain["scaler"])

@@ -67,12 +67,8 @@ class Crew:
 
     def own(self, item: I, rows: int) -> I:
         """This process's share of an item of so many rows."""
-        size = self.world.size(*ROWS)
-        if rows % size:
-            raise UsageError(
-                f"parallel: {rows} rows of a step cannot be shared out evenly among {size} processes. Set a multiple of {size}."
-            )
-        mine: Any = item.split(rows // size)[self.world.place_along(*ROWS)] if size > 1 else item
+        share = self.world.share(rows)
+        mine: Any = item.split(share)[self.world.place_along(*ROWS)] if share < rows else item
         if self.positions is None:
             return mine
         if not isinstance(mine, Batch):
@@ -87,7 +83,7 @@ class Crew:
         """
         if self.world.alone:
             return most
-        share, layout, ranks = rows // self.world.size(*ROWS), self.world.layout, self.world.sizes["pipeline"]
+        share, layout, ranks = self.world.share(rows), self.world.layout, self.world.sizes["pipeline"]
         can = parts_of_share(share, layout.schedule, ranks)
         if not can:
             raise UsageError(

@@ -14,7 +14,7 @@ from scratchlm.core.journal import Journal
 from scratchlm.model import architectures
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model
 from scratchlm.parallel.float8 import UNIT, convert_
-from scratchlm.parallel.layout import ROWS
+from scratchlm.parallel.layout import ROWS, WEIGHTS
 from scratchlm.parallel.precision import Dtype, Precision, measured_speeds
 from scratchlm.parallel.world import ONE, World
 from scratchlm.train.choose import all_bytes, compiled_times, even_parts, least_bytes, own_rows_that_fit, rows_that_fit, times
@@ -99,8 +99,7 @@ def decide(
         )
     speeds = measured_speeds(device)
     dtype = speeds.faster if config.dtype == "auto" else config.dtype
-    if dtype in ALONE_ONLY and not world.alone:
-        raise UsageError(f"dtype: {dtype} is for one process, and there are {world.processes}. Set dtype to bfloat16 or auto.")
+    check_dtype(dtype, world)
     peak = peak_of(dtype, device, float32=speeds.float32)
     precision, tried = Precision(dtype, device), model if world.alone else small(model.config)
     if eights := prepare_(tried.to(device), dtype):
@@ -129,6 +128,25 @@ def decide(
         sizes=world.sizes,
         torch=torch.__version__,
     )
+
+
+def rows_here(decisions: Decisions, config: Training, shape: AnyConfig, world: World, rows: int | None) -> int:
+    """Rows at once as they were decided; anew, by the main process, where a run goes on with another division."""
+    if dict(decisions.sizes) == dict(world.sizes):
+        return decisions.rows_at_once
+    found = world.only_main(lambda: rows_at_once(config, shape, world, way=decisions.way, dtype=decisions.dtype, rows=rows))
+    return world.told(found or 0)
+
+
+def check_dtype(dtype: Dtype, world: World) -> None:
+    """UsageError where these processes cannot compute in it."""
+    if dtype in ALONE_ONLY and not world.alone:
+        raise UsageError(f"dtype: {dtype} is for one process, and there are {world.processes}. Set dtype to bfloat16 or auto.")
+    if dtype == "float32" and world.layout.gathered == "bfloat16" and world.size(*WEIGHTS) > 1:
+        raise UsageError(
+            "parallel.gathered: weights that come in bfloat16 are computed with in bfloat16, and dtype is float32. "
+            "Set dtype=bfloat16, or parallel.gathered=float32."
+        )
 
 
 def rows_at_once(config: Training, shape: AnyConfig, world: World, *, way: str, dtype: Dtype, rows: int | None) -> int:

@@ -9,7 +9,7 @@ from scratchlm.losses.likelihood import chunked_cross_entropy
 from scratchlm.model import architectures, qwen3
 from scratchlm.model.attention import packed
 from scratchlm.parallel.precision import Dtype, peak_gflops
-from scratchlm.parallel.world import devices, steady
+from scratchlm.parallel.world import devices, own_gpu, processes, steady
 
 SHAPE = qwen3.Config(vocab=61, context=32, layers=2, width=48, heads=4, kv_heads=2, head_dim=16, hidden=80)
 BOUND = 1e-3
@@ -19,14 +19,21 @@ SLOWEST = 1 / 20
 
 
 def chosen(asked: str, journal: Journal) -> str:
-    """The device to train on: the one that is asked for, or the fastest that computes rightly."""
+    """The device to train on: the one that is asked for, or the fastest that computes rightly.
+
+    Of several processes each looks at its own GPU; of kinds of which a machine has one, only one process can take it.
+    """
+    if torch.cuda.is_available() and asked != "cpu":
+        own_gpu()
+    if processes() > 1 and asked == "mps":
+        raise UsageError("device: several processes cannot share an Apple GPU. Set device to cpu, or start one process.")
     if asked != "auto":
         if asked not in devices():
             raise UsageError(f"device: '{asked}' is asked for, but torch finds none here. Set device to auto or {devices()[0]}.")
         if asked != "cpu" and (fault := fault_of(asked)):
             raise CheckFailed(f"device: '{asked}' does not compute what the processor computes: {fault}. Set device to cpu.")
         return asked
-    for device in devices():
+    for device in (each for each in devices() if each != "mps" or processes() == 1):
         fault = None if device == "cpu" else fault_of(device)
         if fault is None:
             return device

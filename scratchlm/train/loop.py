@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,9 +18,9 @@ from scratchlm.core.errors import CheckFailed, MemoryShort, ScratchError, Stoppe
 from scratchlm.core.journal import Journal
 from scratchlm.core.tensors import Attend, Every, Facts, Item, ModelInputs
 from scratchlm.model.attention import packed
-from scratchlm.parallel.layout import AXES, SEEN
+from scratchlm.parallel.layout import AXES, ROWS, SEEN
 from scratchlm.parallel.precision import Precision
-from scratchlm.parallel.world import unreachable
+from scratchlm.parallel.world import World
 from scratchlm.train import stop
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.forward import Forward, Made, plainly
@@ -74,7 +74,6 @@ class Plan:
     """Whether items are this process's share already, as where they are costly to make; else each process takes its own."""
 
 
-R = TypeVar("R")
 Items = Callable[[int], Sequence[Item]]
 """What a step learns from: a pure function of its number (and, in reinforcement, of the model). Micro-batches are cut from it here."""
 
@@ -87,12 +86,12 @@ def fit(state: TrainState, items: Items, objective: Objective, plan: Plan, probe
             started = time.perf_counter()
             rows = state.rows_at_once
             given = items(state.step)
-            facts = watched(state, lambda given=given: update(state, given, objective, plan))
+            facts = update(state, given, objective, plan)
             if state.rows_at_once != rows:
                 message = f"memory was short: {state.rows_at_once} rows at once from here on"
                 journal.event("smaller", rows=state.rows_at_once, message=message)
             state.step += 1
-            facts |= _pace(facts["tokens"], time.perf_counter() - started, [objective.inputs(item) for item in given], plan.meter)
+            facts |= _pace(facts["tokens"], time.perf_counter() - started, [objective.inputs(item) for item in given], plan, world)
             state.tokens += facts.pop("tokens")
             journal.event("step", step=state.step, tokens=state.tokens, **facts)
             journal.progress("train", state.step, plan.steps, "steps", loss=facts["loss"], tokens_per_s=facts["tokens_per_s"])
@@ -107,19 +106,6 @@ def fit(state: TrainState, items: Items, objective: Objective, plan: Plan, probe
                 raise Stopped(
                     f"stopped after step {state.step} of {plan.steps}; a checkpoint was written. The same command goes on from here."
                 )
-
-
-def watched(state: TrainState, act: Callable[[], R]) -> R:
-    """What ``act`` gives; CheckFailed where another process is gone."""
-    try:
-        return act()
-    except RuntimeError as error:
-        if state.crew.world.alone or not unreachable(error):
-            raise
-        raise CheckFailed(
-            f"training: another process ended, or did not answer in time, in step {state.step + 1}; its own words say why. "
-            "Start all of them again (torchrun does with --max-restarts): they go on from the last checkpoint."
-        ) from None
 
 
 def update(state: TrainState, items: Sequence[Item], objective: Objective, plan: Plan) -> dict[str, Any]:
@@ -265,9 +251,12 @@ def _broken(state: TrainState) -> CheckFailed:
     )
 
 
-def _pace(tokens: int, seconds: float, given: Sequence[ModelInputs], meter: Meter | None) -> dict[str, float]:
-    share = {} if meter is None else {"mfu": round(meter.share((inputs.tokens_BT.shape for inputs in given), seconds), 4)}
-    return {"seconds": round(seconds, 4), "tokens_per_s": round(tokens / seconds, 1)} | share
+def _pace(tokens: int, seconds: float, given: Sequence[ModelInputs], plan: Plan, world: World) -> dict[str, float]:
+    found = {"seconds": round(seconds, 4), "tokens_per_s": round(tokens / seconds, 1)}
+    if plan.meter is None:
+        return found
+    share = plan.meter.share((inputs.tokens_BT.shape for inputs in given), seconds)
+    return found | {"mfu": round(world.sum(share, *ROWS) if plan.shared else share, 4)}
 
 
 def _complain(state: TrainState, facts: dict[str, Any], plan: Plan, journal: Journal) -> None:
@@ -284,8 +273,10 @@ def _complain(state: TrainState, facts: dict[str, Any], plan: Plan, journal: Jou
             f"training: the loss is {facts['loss']} at step {state.step} already, before anything was learned. "
             f"Set dtype to float32 (it is {plan.precision.dtype}), or look at the weights that it starts from."
         )
-    if not math.isfinite(facts["loss"]) and not all(bool(p.isfinite().all()) for p in state.model.parameters()):
-        raise _broken(state)
+    if not math.isfinite(facts["loss"]):
+        broken = not all(bool(part.own.isfinite().all()) for part in state.parts)
+        if state.crew.world.sum(float(broken), *AXES):  # weights that are elsewhere, too
+            raise _broken(state)
     journal.event("skipped", step=state.step, reason=facts["skipped"], message=f"step {state.step} changed nothing: {facts['skipped']}")
     if state.guard.in_a_row >= SKIPS_IN_A_ROW:
         raise CheckFailed(

@@ -21,7 +21,7 @@ from scratchlm.report.tensorboard import tensorboard_view
 from scratchlm.train.checkpoint import Keeper
 from scratchlm.train.choose import WAYS, unfit
 from scratchlm.train.crew import Crew, alone
-from scratchlm.train.decisions import DECISIONS, REMEDY, decided, prepare_, read_decisions, rows_at_once, small
+from scratchlm.train.decisions import DECISIONS, REMEDY, check_dtype, decided, prepare_, read_decisions, rows_here, small
 from scratchlm.train.devices import chosen
 from scratchlm.train.forming import formed
 from scratchlm.train.forward import Forward
@@ -74,8 +74,11 @@ class Session:
         if before is not None and before.device not in devices():
             raise ArtifactError(f"{path}: this run was begun on {before.device}, and torch finds none here now. {REMEDY}")
         world = World.start(device=before.device if before else chosen(config.device, log), layout=config.parallel)
+        if rows is not None:
+            world.share(rows)
         model = whole(origin) if world.alone else shape_only(origin.config)
         decisions = before or decided(config, out, log, model, world, tokens=tokens, rows=rows)
+        check_dtype(decisions.dtype, world)
         torch.set_num_threads(decisions.threads)
         way = WAYS[decisions.way]
         if world.alone:
@@ -86,9 +89,7 @@ class Session:
         prepare_(model, decisions.dtype)
         crew = formed(model, world)
         crew.computes(way.attention, precision)
-        at_once = decisions.rows_at_once
-        if dict(decisions.sizes) != dict(world.sizes):  # the run goes on with another division
-            at_once = rows_at_once(config, origin.config, world, way=decisions.way, dtype=decisions.dtype, rows=rows)
+        at_once = rows_here(decisions, config, origin.config, world, rows)
         if rows is not None:
             at_once = crew.even_rows(rows, at_once)
         forward = way.forward(at_once, model.config.context)

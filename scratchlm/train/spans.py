@@ -55,6 +55,7 @@ def spans_of(model: Model, world: World, lane: Lane | None) -> tuple[list[int], 
     layer = (anatomy.matrices + anatomy.idle) / model.config.layers
     cuts = cut_evenly([layer] * model.config.layers, float(anatomy.head), total)
     numbers = places(world.place["pipeline"], count, each, layout.schedule)
+    assert sorted(n for rank in range(count) for n in places(rank, count, each, layout.schedule)) == [*range(total)]
     blocks, spans = dict(model.layers.named_children()), list[Span]()
     for number in numbers:
         first, last = number == 0, number == total - 1
@@ -111,6 +112,15 @@ def check(model: Model, world: World) -> None:
         raise UsageError(
             "parallel.schedule: where both ends of the pipeline meet, an embedding that is the head as well cannot be cut. "
             "Set parallel.schedule=interleaved, or model.tied=false."
+        )
+    if sizes["pipeline"] > 1 and world.layout.schedule == "zero_bubble" and sizes["replicate"] > 1 and world.size(*WEIGHTS) == 1:
+        raise UsageError(
+            "parallel.schedule: plain copies hear of no gradient that zero_bubble makes late. "
+            "Set parallel.schedule=interleaved, or shard in place of replicate."
+        )
+    if (sizes["tensor"] - 1) * -(-config.vocab // sizes["tensor"]) >= config.vocab:
+        raise UsageError(
+            f"parallel.tensor: of {config.vocab} pieces some of {sizes['tensor']} processes would have none. Set a smaller number."
         )
     if world.layout.offload and world.device == "cpu":
         raise UsageError("parallel.offload: weights are in the processor's memory already. Leave it out.")
