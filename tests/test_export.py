@@ -24,6 +24,7 @@ from scratchlm.model.architectures import AnyConfig, build
 from scratchlm.stages import export
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.tokenizer import template
+from scratchlm.train.crew import alone
 
 needs_transformers = pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None, reason="transformers, the runtime to compare with, is not installed"
@@ -56,7 +57,7 @@ def home_with(path: Path, config: Any, *, kind: str = "bpe", name: str = "sft", 
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
 
     def make(draft: Draft) -> None:
-        store.save_model(model, draft.path)
+        alone(model).save(draft.path)
         tokenizer.save(draft.path / "tokenizer")
 
     home.build(name, Made(), [], make)
@@ -183,7 +184,7 @@ def test_a_weight_that_is_not_finite_goes_nowhere(weight: float, tmp_path: Path,
     home = home_with(tmp_path, tiny(tied=True))
     _, model = store.load(path := home.open("sft").path)
     torch.nn.init.constant_(model.get_parameter("norm.weight"), weight)
-    store.save_model(model, path)
+    alone(model).save(path)
     with pytest.raises(ArtifactError, match=r"norm\.weight: a weight is not a finite number") as caught:
         exported(home)
     assert "\n" not in str(caught.value)

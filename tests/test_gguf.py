@@ -27,6 +27,7 @@ from scratchlm.model import gpt2, llama, moe, olmo2, qwen3, store
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model, build
 from scratchlm.stages import export
 from scratchlm.tokenizer import template
+from scratchlm.train.crew import alone
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("gguf") is None, reason="gguf, the package that writes the files, is not installed"
@@ -69,7 +70,7 @@ def words(vocab: int = VOCAB) -> gguf.Words:
 
 def described(model: Model, path: Path) -> gguf.Model:
     """The model as a run has it: saved, which sorts its weights by their names, and read back."""
-    store.save_model(model, path)
+    alone(model).save(path)
     weights = dict(safetensors_reader.open_weights(path))
     row = ARCHITECTURES[model.config.kind]
     assert row.HF_NAMES is not None
@@ -271,7 +272,7 @@ def test_a_model_whose_scores_overflow_is_not_finished(tmp_path: Path):
     _, model = store.load(path := home.open("sft").path)
     with torch.no_grad():
         model.get_parameter("head.weight").mul_(3e38).clamp_(-3e38, 3e38)
-    store.save_model(model, path)
+    alone(model).save(path)
     with pytest.raises(CheckFailed, match=r"log-probabilities of llama\.cpp differ from ours by nan"):
         exported(home, formats=("gguf",))
     assert home.find("export") is None

@@ -44,6 +44,7 @@ from scratchlm.stages import prefer, pretrain, reinforce, sft
 from scratchlm.tokenizer import store as tokenizers
 from scratchlm.train import decisions
 from scratchlm.train.checkpoint import Keeper
+from scratchlm.train.crew import alone
 from scratchlm.train.loop import Plan, fit
 from scratchlm.train.objectives import Rewarded, Rollouts
 from scratchlm.train.settings import Training
@@ -155,7 +156,7 @@ def later(recipe: Recipe, tokenizer: Path, scratch: Path) -> dict[str, Curve]:
     model = architectures.build(small(recipe.pretrain.model).model_copy(update={"vocab": tokenizers.load(tokenizer).size}), seed=0)
 
     def fresh(draft: Draft) -> None:
-        models.save_model(model, draft.path)
+        alone(model).save(draft.path)
         shutil.copytree(tokenizer, draft.path / "tokenizer", ignore=shutil.ignore_patterns("manifest.json", "plan.json"))
         draft.write_text(KNOWLEDGE, Knowledge(kind="folder").model_dump_json())
         draft.write_json(EXAMPLES, [])

@@ -23,6 +23,7 @@ from scratchlm.model.architectures import ARCHITECTURES, build, parameters_of, s
 from scratchlm.model.rotary import rotation
 from scratchlm.parallel.precision import Dtype, Precision
 from scratchlm.parallel.tensor import CUTS, speaks_of
+from scratchlm.train.crew import alone
 
 assert_near = partial(assert_close, atol=1e-5, rtol=1e-5)
 """Sums of some dozen float32 products in another order."""
@@ -128,7 +129,7 @@ def test_shapes_cost_no_memory(name: str):
 @every_architecture
 def test_what_is_saved_comes_back_ready_to_speak(name: str, tmp_path: Path):
     model, tokens_BT = tiny(name, dropout=0.5), random_tokens(2, 9)
-    store.save_model(model, tmp_path)
+    alone(model).save(tmp_path)
     config, back = store.load(tmp_path)
     assert config == model.config
     assert back.state_dict().keys() == model.state_dict().keys()
@@ -138,7 +139,7 @@ def test_what_is_saved_comes_back_ready_to_speak(name: str, tmp_path: Path):
 @every_architecture
 def test_the_same_model_makes_the_same_bytes(name: str, tmp_path: Path):
     for place in ("one", "other"):
-        store.save_model(tiny(name), tmp_path / place)
+        alone(tiny(name)).save(tmp_path / place)
     assert (tmp_path / "one" / store.WEIGHTS).read_bytes() == (tmp_path / "other" / store.WEIGHTS).read_bytes()
 
 
@@ -164,7 +165,7 @@ def reshaped(path: Path) -> None:
     ],
 )
 def test_a_damaged_model_is_named(file: str, damage, tmp_path: Path):
-    store.save_model(tiny("qwen3"), tmp_path)
+    alone(tiny("qwen3")).save(tmp_path)
     damage(tmp_path / file)
     with pytest.raises(ArtifactError, match=r"no model can be read here .+ --again"):
         store.load(tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
 from scratchlm.core.artifact import write_atomically
 from scratchlm.core.config import to_plain
@@ -16,15 +16,13 @@ from scratchlm.model.architectures import AnyConfig, Model, ModelConfig, Take, s
 WEIGHTS, SHAPE = "model.safetensors", "model.json"
 
 
-def save_model(model: Model, path: Path) -> None:
-    """Write weights and shape into the directory ``path``."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(path / WEIGHTS, save(weights, metadata={"format": "pt"}))
-    write_atomically(path / SHAPE, (json.dumps(to_plain(model.config), indent=1) + "\n").encode())
+def save_shape(config: AnyConfig, path: Path) -> None:
+    """Write a model's shape into the directory ``path``, where its weights are."""
+    write_atomically(path / SHAPE, (json.dumps(to_plain(config), indent=1) + "\n").encode())
 
 
 def shape_in(path: Path) -> AnyConfig:
-    """The shape of the model in a directory that ``save_model`` wrote; ArtifactError says what is wrong with it."""
+    """The shape of the model in a model's directory; ArtifactError says what is wrong with it."""
     try:
         return TypeAdapter(ModelConfig).validate_json((path / SHAPE).read_bytes())
     except (OSError, ValidationError) as error:
@@ -32,7 +30,7 @@ def shape_in(path: Path) -> AnyConfig:
 
 
 def load(path: Path) -> tuple[AnyConfig, Model]:
-    """(config, model ready to speak) from a directory that ``save_model`` wrote; ArtifactError says what is wrong with it."""
+    """(config, model ready to speak) from a model's directory; ArtifactError says what is wrong with it."""
     config = shape_in(path)
     try:
         model = shape_only(config)
@@ -44,7 +42,7 @@ def load(path: Path) -> tuple[AnyConfig, Model]:
 
 @dataclass(frozen=True)
 class Stored:
-    """The weights in a directory that ``save_model`` wrote, as an ``Origin``: only what is taken of a parameter is read."""
+    """The weights in a model's directory, as an ``Origin``: only what is taken of a parameter is read."""
 
     path: Path
 

@@ -133,7 +133,9 @@ def named(parts: Iterable[Part], world: World) -> dict[str, list[int]]:
 
 
 def assembled(parts: Iterable[Part], world: World, axes: Sequence[str] = AXES) -> Iterator[tuple[str, Tensor | None]]:
-    """Every parameter that processes along ``axes`` own, one at a time: name, and at the first of them all of its numbers, else None.
+    """Every parameter that processes along ``axes`` own, one at a time, in the order of their names.
+
+    To the name come, at the first of them, all of its numbers, else None.
 
     They lie in the processor's memory. Every process goes through all of them, for each sends what it owns when that is asked for.
     """
@@ -144,12 +146,12 @@ def assembled(parts: Iterable[Part], world: World, axes: Sequence[str] = AXES) -
             holders.setdefault(one["name"], {})[place] = one
     group = world.group(*axes)
     if group is not None and dist.get_rank(group) > 0:
-        for name in holders:
+        for name in sorted(holders):
             if name in own:
                 _wait_for([dist.P2POp(dist.isend, _in_a_row(own[name], world), group=group, group_peer=0)])
             yield name, None
         return
-    for name, held in holders.items():
+    for name, held in sorted(holders.items()):
         yield name, _brought_together(held, own.get(name), world, group)
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 
 from scratchlm.core.errors import UsageError
 from scratchlm.core.tensors import Among, Batch, Item, ModelInputs
+from scratchlm.export import safetensors_writer
+from scratchlm.export.safetensors_writer import Entry
 from scratchlm.losses.likelihood import token_logprobs
-from scratchlm.model import attention
+from scratchlm.model import attention, store
 from scratchlm.model.architectures import Model, Origin, shape_only
 from scratchlm.parallel import parts, shard
 from scratchlm.parallel.context import Context, by_gathering, by_heads
@@ -107,6 +110,25 @@ class Crew:
         model = shape_only(self.model.config)
         model.load_state_dict(whole, assign=True)
         return model
+
+    def save(self, path: Path) -> None:
+        """Write all of the model into the directory ``path``, one parameter after another; all take part, the main process writes."""
+        weights = parts.assembled(self.parts, self.world)
+        if not self.world.is_main:
+            for _ in weights:
+                pass
+            return
+
+        def come(name: str) -> Tensor:
+            came, numbers = next(weights)
+            assert came == name
+            assert numbers is not None
+            return numbers
+
+        shapes = {name: parameter.shape for name, parameter in sorted(shape_only(self.model.config).named_parameters())}
+        dtype = self.parts[0].own.dtype
+        safetensors_writer.write(path, {name: Entry(dtype, tuple(shape)) for name, shape in shapes.items()}, come, most=None)
+        store.save_shape(self.model.config, path)
 
     def made(self, inputs: ModelInputs, attend: AttendBy, forward: Forward) -> Made:
         """What the model makes of a micro-batch, where it is no pipeline; by ``forward`` where all of it is here."""

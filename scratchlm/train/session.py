@@ -12,7 +12,7 @@ from scratchlm.core.artifact import CHECKPOINTS, Draft, files_under
 from scratchlm.core.errors import ArtifactError, UsageError
 from scratchlm.core.journal import Journal, written_to
 from scratchlm.core.tensors import Attend
-from scratchlm.model import cost, store
+from scratchlm.model import cost
 from scratchlm.model.architectures import Model, Origin, shape_only, whole
 from scratchlm.optim.schedule import factor
 from scratchlm.parallel.precision import Precision
@@ -137,9 +137,7 @@ class Session:
 
     def leave(self, state: TrainState, tokenizer: Path, *beside: Path) -> None:
         """Write the finished model, with its tokenizer and files of an earlier one beside it."""
-        model = state.crew.whole()
-        if model is not None:
-            store.save_model(model, self.out.path)
+        state.crew.save(self.out.path)
         for file in files_under(tokenizer):
             self.out.write_bytes(f"tokenizer/{file.relative_to(tokenizer).as_posix()}", file.read_bytes())
         for file in beside:
