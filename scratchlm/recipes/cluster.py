@@ -43,9 +43,11 @@ def on_a_cluster(name: str, model: qwen3.Config, *, tokens: int, rows: int, lr: 
             checkpoint_minutes=30,
             validation_steps=500,
             validation_tokens=2_000_000,
-            sample_steps=1000,
+            sample_steps=None,
         ),
-        sft=sft.Config(epochs=2, optimizer=adamw.Config(lr=lr / 10)),
+        sft=sft.Config(
+            epochs=2, optimizer=adamw.Config(lr=lr / 10), dtype="bfloat16", parallel=Layout(gathered="bfloat16"), sample_steps=None
+        ),
         evaluate=evaluate.Config(),
         export=export.Config(),
     )

@@ -62,7 +62,8 @@ class Config(Training):
     validation_steps: int = Field(default=100, ge=1)
     validation_tokens: int = Field(default=30_000, ge=1)
     """Of the validation split, measured every so many steps."""
-    sample_steps: int = Field(default=200, ge=1)
+    sample_steps: int | None = Field(default=200, ge=1)
+    """Steps from one sample to the next; None: none is drawn, for the main process then holds the whole model."""
     sample_prompt: str = "The "
     """Continued greedily every so many steps, to see what was learnt."""
 
@@ -206,7 +207,8 @@ def train(config: Config, out: Draft, shards: Artifact, vocabulary: Artifact, jo
     steps = steps_for(config.tokens, per_step=config.rows * shape.context)
     rows = TokenRows(split, shape.context, config.rows, config.seed, warmup=round(config.length_warmup * steps))
     objective = NextToken(session.model, session.crew.among)
-    probes = (validation(config, session, shards, tokenizer), sample(config, tokenizer))
+    samples = [sample(config, tokenizer, config.sample_steps)] if config.sample_steps else []
+    probes = (validation(config, session, shards, tokenizer), *samples)
     state = session.train(lambda step: [rows.batch(step)], objective, steps=steps, probes=probes)
     session.leave(state, vocabulary.path)
     out.count(epochs=round(state.tokens / max(1, rows.shards.tokens), 3))
@@ -239,8 +241,8 @@ def validation(config: Config, session: Session, shards: Artifact, tokenizer: To
     return Probe("validation", Every(config.validation_steps), measure)
 
 
-def sample(config: Config, tokenizer: Tokenizer) -> Probe:
-    """A greedy continuation of the prompt."""
+def sample(config: Config, tokenizer: Tokenizer, steps: int) -> Probe:
+    """A greedy continuation of the prompt every so many steps."""
 
     def measure(state: TrainState) -> dict[str, Any]:
         if (model := state.crew.whole()) is None:
@@ -250,4 +252,4 @@ def sample(config: Config, tokenizer: Tokenizer) -> Probe:
         (answer,) = speaker.engine.generate([prompt], Sampling(max_tokens=48))
         return {"prompt": config.sample_prompt, "text": tokenizer.decode(answer.ids)}
 
-    return Probe("sample", Every(config.sample_steps), measure)
+    return Probe("sample", Every(steps), measure)

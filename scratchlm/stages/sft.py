@@ -45,7 +45,8 @@ class Config(Training):
     """How many facts are taught: the most used functions, or the first headings of a folder."""
     sizes: dict[str, int] = SIZES
     """Chats of each task."""
-    sample_steps: int = Field(default=100, ge=1)
+    sample_steps: int | None = Field(default=100, ge=1)
+    """Steps from one answer that is shown to the next; None: none is."""
 
     @field_validator("sizes")
     @classmethod
@@ -76,7 +77,7 @@ def train(config: Config, out: Draft, base: Artifact, corpus: Artifact | None, j
     tell(rows, chats, session.journal)
     steps = max(1, round(rows.steps(1) * config.epochs))
     objective = NextToken(session.model, session.crew.among)
-    probes = (sample(config, tokenizer, chats),)
+    probes = (sample(tokenizer, chats, config.sample_steps),) if config.sample_steps else ()
     state = session.train(lambda step: [rows.batch(step)], objective, steps=steps, probes=probes)
     session.leave(state, base.path / "tokenizer")
     out.count(chats=len(rows.kept), dropped_chats=rows.dropped, cut_chats=rows.cut)
@@ -114,7 +115,7 @@ def context_of(model: Artifact) -> int:
     return json.loads((model.path / store.SHAPE).read_text(encoding="utf-8"))["context"]
 
 
-def sample(config: Config, tokenizer: Tokenizer, chats: list[Conversation]) -> Probe:
+def sample(tokenizer: Tokenizer, chats: list[Conversation], steps: int) -> Probe:
     """A greedy answer to the opening of another chat each time, to see what is being learnt; one too long to read is passed over."""
     openings = [opening(chat) for chat in chats]
 
@@ -122,12 +123,12 @@ def sample(config: Config, tokenizer: Tokenizer, chats: list[Conversation]) -> P
         if (model := state.crew.whole()) is None:
             return {}
         speaker = Speaker(model, tokenizer, "sft")
-        asked = openings[state.step // config.sample_steps % len(openings)]
+        asked = openings[state.step // steps % len(openings)]
         if len(speaker.prompt_ids(asked)) >= speaker.context:
             return {"prompt": "(too long to show)", "text": ""}
         return {"prompt": asked[-1].content, "text": f"\n{speaker.reply(asked, Sampling(max_tokens=64)).text}"}
 
-    return Probe("sample", Every(config.sample_steps), measure)
+    return Probe("sample", Every(steps), measure)
 
 
 def opening(chat: Conversation) -> list[Message]:
