@@ -286,6 +286,7 @@ def test_a_corpus_is_the_same_after_workers_and_drivers_were_killed(tmp_path: Pa
     assert bytes_of(tmp_path / "killed" / "corpus") == bytes_of(whole.path)
 
 
+@pytest.mark.soak
 def test_a_cluster_builds_the_corpus_of_this_machine(tmp_path: Path):
     data = village.write(tmp_path / "texts", chapters=10)
     whole = built(tmp_path / "whole", data=str(data), thresholds={})

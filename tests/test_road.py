@@ -296,7 +296,16 @@ def test_a_second_process_on_the_same_run_is_refused(road: Road, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("verb", "room"), [("corpus", 0), ("corpus", 1), ("corpus", 4), ("vocab", 2), ("tokenize", 5), ("pretrain", 4), ("pretrain", 35)]
+    ("verb", "room"),
+    [
+        ("corpus", 0),
+        pytest.param("corpus", 1, marks=pytest.mark.soak),
+        ("corpus", 4),
+        ("vocab", 2),
+        ("tokenize", 5),
+        ("pretrain", 4),
+        ("pretrain", 35),
+    ],
 )
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     verb: str, room: int, road: Road, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
