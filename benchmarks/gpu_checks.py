@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed.device_mesh import init_device_mesh
 
 from scratchlm.core import seeds
 from scratchlm.core.journal import Journal
@@ -18,13 +21,17 @@ from scratchlm.core.tensors import Batch, ModelInputs, positions_of
 from scratchlm.model import architectures, gpt2, llama, minillm, moe, olmo2, qwen3, swift
 from scratchlm.model.architectures import ARCHITECTURES, AnyConfig, Model
 from scratchlm.optim import muon
+from scratchlm.parallel import shard
+from scratchlm.parallel.layout import AXES
 from scratchlm.parallel.precision import Dtype, Precision
 from scratchlm.parallel.world import World, steady
 from scratchlm.train.checkpoint import Keeper
+from scratchlm.train.crew import local
 from scratchlm.train.forming import formed
 from scratchlm.train.forward import Compiled, plainly
 from scratchlm.train.loop import Plan, backward, fit
 from scratchlm.train.objectives import NextToken
+from scratchlm.train.spans import Span
 from scratchlm.train.state import TrainState
 
 V, T, D, ROWS = 97, 64, 64, 3
@@ -76,6 +83,8 @@ def checks(device: str, backend: str = "inductor") -> Iterator[Check]:
         yield Check(f"{name}, gradients in bfloat16 against float32", apart(half, there), HALF_EXPERTS if name == "moe" else HALF_GRADIENT)
         yield Check(f"{name}, {STEPS} steps once more", differing(trained(name, device), trained(name, device)), 0)
         yield Check(f"{name}, {STEPS} steps with a stop between", differing(resumed(name, device), trained(name, device)), 0)
+        # What swift embeds goes into every block, whose gradients FSDP's hooks let come in another order; all others are plain to the bit.
+        yield Check(f"{name}, {STEPS} steps as shards of one process", cut_apart(name, device), SAME_MATHS if name == "swift" else 0)
         if name != "moe":  # its experts take as many rows as a batch sends them, a shape that no compiler knows before
             compiled = gradients(name, device, "float32", backend)
             yield Check(f"{name}, gradients compiled against eager", apart(compiled, there), SAME_MATHS)
@@ -155,6 +164,30 @@ def resumed(name: str, device: str) -> TrainState:
         keeper.restore(second, Journal())
         train(second, device, STEPS, keeper)
     return second
+
+
+def cut_apart(name: str, device: str) -> float:
+    """How far weights are, of the largest of each, from those that ``fully_shard`` gathers and scatters among one process."""
+    made = [architectures.build(SHAPES[name], seed=0).to(device) for _ in range(2)]
+    plain, cut = (Span(model, first=True, last=True, lane=None) for model in made)
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        world = World(device=device, mesh=init_device_mesh(device, (1,) * len(AXES), mesh_dim_names=AXES))
+        announce = shard.cut_(cut, cut.model.layers.children(), [], world)
+        for span in (plain, cut):
+            optimizer = torch.optim.AdamW(span.parameters(), lr=1e-3)
+            for step in range(STEPS):
+                announce(True)
+                given = batch(step).to(torch.device(device))
+                x_BTD, wished = span(given.inputs.tokens_BT, positions_BT=given.inputs.positions_BT, segments_BT=given.inputs.segments_BT)
+                loss, _ = objective(span.model).loss(x_BTD, given)
+                ((loss + given.weight * wished) / given.weight).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+        pairs = [(ours.detach(), local(theirs.detach())) for ours, theirs in zip(plain.parameters(), cut.parameters(), strict=True)]
+        return max(float((ours - theirs).abs().max() / ours.abs().max()) for ours, theirs in pairs if theirs is not None)
+    finally:
+        dist.destroy_process_group()
 
 
 def differing(one: TrainState, other: TrainState) -> int:

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import gpu, gpu_checks
 from benchmarks.gpu import COLUMNS, LOADS, SMALL, WHO, append, cell, lines, load_of, row
-from benchmarks.gpu_checks import SHAPES, Check, apart, begun, differing, gradients, loss_apart, resumed, trained
+from benchmarks.gpu_checks import SHAPES, Check, apart, begun, cut_apart, differing, gradients, loss_apart, resumed, trained
 from benchmarks.peers import BUILDERS, COMPILED, OURS, PRODUCTS, Given, product_speed
 from benchmarks.turns import Told
 from scratchlm.model import cost
@@ -42,6 +42,11 @@ def test_steps_are_the_same_again_and_after_a_stop(name: str):
     assert differing(once, trained(name, "cpu")) == 0
     assert differing(once, resumed(name, "cpu")) == 0
     assert differing(once, begun(name, "cpu")) > 10
+
+
+@pytest.mark.parametrize("name", ["gpt2", "qwen3", "moe", "swift"])
+def test_shards_of_one_process_are_the_plain_model(name: str):
+    assert cut_apart(name, "cpu") <= (gpu_checks.SAME_MATHS if name == "swift" else 0)
 
 
 def test_one_bit_is_a_difference():
