@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scratchlm.plans.advice import advise, commands
-from scratchlm.plans.hardware import Machines
+from scratchlm.core.artifact import Home
+from scratchlm.plans.labour import told_of
+from scratchlm.plans.words import words_of
 from scratchlm.recipes import store
-from scratchlm.views import plan
+from scratchlm.views.plan import shape_of
 
 PAGE = Path(__file__).parent / "results" / "plans.md"
 PLANS = (("node", "8xH100"), ("cluster_7b", "128xH100"), ("cluster_70b", "1024xH200"))
@@ -33,16 +34,16 @@ def page() -> str:
 
 def told(name: str, devices: str) -> Iterator[str]:
     """One of them: a table for each section, then what to type."""
-    config: Any = dict(store.load(name))["pretrain"]
-    asked = plan.asked_of(config, Machines.read(devices))
-    advice = advise(asked)
+    typed = store.Asked(recipe=name)
+    config: Any = dict(store.resolved(typed))["pretrain"]
+    sections, lines = told_of(config, devices, words_of("pretrain", Home(store.home_of(typed)), dict(typed))[1:], dry_run=False)
     yield f"## `scratchlm plan {name} --devices {devices}`\n"
-    yield f"{plan.shape_of(config.model)}; {config.tokens:,} tokens, {config.rows} rows a step.\n"
-    for heading, rows in plan.shared_out(asked, advice, config).items():
+    yield f"{shape_of(config.model)}; {config.tokens:,} tokens, {config.rows} rows a step.\n"
+    for heading, rows in sections.items():
         yield f"| {heading} | | |\n|---|---|---|"
         yield from (f"| {name} | {value} | {meaning} |" for name, value, meaning in rows)
         yield ""
-    yield f"```sh\n{commands(name, asked, advice.best, config.parallel, config.rows_at_once)[1]}\n```\n"
+    yield f"```sh\n{lines[1]}\n```\n"
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ VERBS = {
 }
 VIEWS = ("plan", "launch", "chat", "serve")
 """Verbs that make no artifact: ``scratchlm.views.NAME.show(home, **own options)``."""
-OF_RECIPES = {"plan": (), "launch": ("asked",)}
+OF_RECIPES = {"plan": ("asked",), "launch": ("asked",)}
 """Views of a recipe: they are given the ``recipe`` in place of the options that change it, and what else is named here."""
 FIELDS = {
     "engine": "corpus.engine.kind",

@@ -27,9 +27,9 @@ from scratchlm.optim import OptimizerConfig, adamw, muon
 from scratchlm.parallel.layout import ROWS, Layout
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.world import World
-from scratchlm.plans import dry_run
+from scratchlm.plans import dry_run, labour
 from scratchlm.plans.dry_run import Rehearsal, blank_rows, counted, fewest, rehearsed
-from scratchlm.plans.overheard import COUNTS, Overheard, Sent
+from scratchlm.plans.overheard import Overheard, Sent
 from scratchlm.plans.unknown import MOST_KNOWN, Alike, Unknown, one_of
 from scratchlm.recipes import store
 from scratchlm.shares.division import Division, Outline
@@ -38,7 +38,6 @@ from scratchlm.train.forming import formed
 from scratchlm.train.loop import Plan, accumulated, update
 from scratchlm.train.objectives import NextToken
 from scratchlm.train.state import TrainState
-from scratchlm.views import plan
 
 
 @dataclass(frozen=True)
@@ -118,8 +117,8 @@ def hold(crowd: Crowd, alone: Crowd, case: Case) -> None:
         assert process.weights_bytes == told["weights"] == told["gradients"]
         assert process.optimizer_bytes == told["optimizer"]
     sent = real[found.sender]["sent"]
-    assert found.sent.keys() | {COUNTS} == sent.keys() | {COUNTS}
-    for kind in found.sent.keys() - {COUNTS}:  # which are torch's own agreements, too
+    assert found.sent.keys() == sent.keys()
+    for kind in found.sent:
         if kind == "positions to experts":  # whom a router asks depends on numbers; asked as often are all of them together
             sizes = [told["sent"][kind].size_bytes for told in real]
             assert found.sent[kind].messages == sent[kind].messages
@@ -322,6 +321,15 @@ def test_a_plan_ends_with_what_the_real_code_found(capsys):
     assert says.startswith(f"by formula {size}; ")
 
 
+def test_what_is_told_once_is_no_part_of_a_step(alone: Crowd):
+    """Many micro-batches, of which a few stand for all: what only the first step has must not be taken off for each of the others."""
+    for name, optimizer in (("tensor", muon.Config()), ("interleaved", adamw.Config())):
+        few, many = (case_of(name, "qwen3", PAIR, optimizer=optimizer, rows=rows) for rows in (4, 40))
+        told = [alone.run(rehearsal, case, 2)[0].sent["counts and sums"] for case in (few, many)]
+        assert told[0] == told[1]
+        assert told[0].messages > 0
+
+
 @pytest.mark.usefixtures("wide")
 def test_a_dry_run_is_of_some_devices(capsys):
     code, out, err = scratchlm(capsys, "plan", "smoke", "--dry-run")
@@ -333,8 +341,10 @@ def large(recipe: str, devices: str, sets: tuple[str, ...]) -> tuple[int, int, f
     """Numbers, processes rehearsed, seconds of the processor, and bytes that this process took at most."""
     began = time.process_time()
     config = dict(store.resolved(store.Asked(recipe=recipe, sets=sets)))["pretrain"]
-    asked = plan.asked_of(config, plan.Machines.read(devices))
-    found = rehearsed(plan.advise(asked).best.division if not sets else plan.as_set(asked, config.parallel, 1).division, config.optimizer)
+    asked = labour.asked_of(config, labour.Machines.read(devices))
+    found = rehearsed(
+        labour.advise(asked).best.division if not sets else labour.as_set(asked, config.parallel, 1).division, config.optimizer
+    )
     return found.numbers, len(found.processes), time.process_time() - began, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

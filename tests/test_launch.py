@@ -21,6 +21,7 @@ import scratchlm as package
 from scratchlm import cli
 from scratchlm.core.errors import UsageError
 from scratchlm.parallel import preflight
+from scratchlm.recipes import RECIPES
 from scratchlm.views import launch
 
 HOSTILE = [
@@ -38,6 +39,7 @@ HOSTILE = [
     "é: - [",
     "&",
 ]
+MOE = '{"kind": "moe", "experts": 6}'
 STUB = """#!{python}
 import json, os, pathlib, signal, sys, time
 here = pathlib.Path({folder!r})
@@ -64,8 +66,9 @@ needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash he
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder."""
+    """An empty working folder, and a recipe `smoke` that many processes can share out."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(RECIPES, "smoke", "many_rows")
     return tmp_path
 
 
@@ -153,6 +156,25 @@ def test_it_says_who_would_compute_what(capsys):
     [
         (["--set", "pretrain.parallel.tensor=3"], "tensor 3 take a multiple of 3 processes, and there are 8"),
         (["--verb", "run", "--set", "sft.parallel.pipeline=5"], "pipeline 5 take a multiple of 5 processes, and there are 8"),
+        (["--set", "pretrain.rows=12"], "pretrain.parallel: 12 rows of a step cannot be shared out evenly among 8 processes"),
+        (["--verb", "prefer", "--set", "prefer.pairs_per_step=4"], "prefer.parallel: 4 pairs of a step cannot be shared out evenly"),
+        (["--verb", "reinforce", "--set", "reinforce.prompts=2"], "reinforce.parallel: 2 prompts of a step cannot be shared out evenly"),
+        (["--verb", "prefer", "--set", "prefer.parallel.tensor=2"], "prefer.parallel: only pretrain and sft share layers"),
+        (["--verb", "run", "--set", "reinforce.parallel.context=2"], "reinforce.parallel: only pretrain and sft share layers"),
+        (["--set", "pretrain.parallel.pipeline=4"], "pretrain.parallel.pipeline: 2 layers cannot be cut into 4 stretches"),
+        (["--verb", "sft", "--set", "sft.parallel.pipeline=4"], "sft.parallel.pipeline: 2 layers cannot be cut into 4 stretches"),
+        (
+            ["--set", "pretrain.parallel.pipeline=2", "--set", "pretrain.rows=4"],
+            "1 rows of a step cannot be cut into as many micro-batches",
+        ),
+        (["--set", "pretrain.parallel.tensor=8"], "8 processes cannot share 12 heads out evenly"),
+        (["--set", "pretrain.parallel.tensor=4", "--set", "pretrain.model.hidden=66"], "4 processes cannot share"),
+        (["--set", "pretrain.parallel.context=8", "--set", "pretrain.model.context=100"], "rows of 100 positions cannot be cut into 16"),
+        (["--set", 'pretrain.parallel={"context": 8, "context_by": "ulysses"}'], "8 processes cannot share 12 heads out evenly"),
+        (["--set", "pretrain.parallel.expert=2"], "a 'qwen3' model has no experts"),
+        (["--set", "pretrain.model=" + MOE, "--set", "pretrain.parallel.expert=4"], "4 processes cannot share 6 experts out evenly"),
+        (["--set", "pretrain.dtype=float16"], "pretrain.dtype: float16 is for one process, and there are 8"),
+        (["--set", "pretrain.budget=2h"], "pretrain.budget: what a time is worth is measured on one process"),
         (["--verb", "corpus"], "--verb corpus: it does not train."),
         (["--verb", "pretrian"], "Did you mean 'pretrain'?"),
         (["--nodes", "0"], "nodes: 0 will not do"),
@@ -165,7 +187,12 @@ def test_it_says_who_would_compute_what(capsys):
         (["--partition", "x", "--account", "y", "--kubernetes", "f"], "--partition and --account would be lost without --slurm FILE"),
         (["--slurm", "nowhere/f"], "there is no folder nowhere"),
         (["--slurm", "."], "there is something that is no file"),
-        (["--home", "/elsewhere/run", "--kubernetes", "f"], "pods have the shared volume at /scratch"),
+        (["--home", "/elsewhere/run", "--kubernetes", "f"], "--home /elsewhere/run: pods have the shared volume at /scratch"),
+        (["--home", "../run", "--kubernetes", "f"], "--home ../run: pods have the shared volume at /scratch"),
+        (["--from", "base=..", "--kubernetes", "f"], "--from base=..: pods have the shared volume at /scratch"),
+        (["--verb", "sft", "--set", "sft.chats=/elsewhere/chats", "--kubernetes", "f"], "sft.chats /elsewhere/chats: pods have the shared"),
+        (["--verb", "run", "--set", "corpus.data=/elsewhere", "--kubernetes", "f"], "corpus.data /elsewhere: pods have the shared volume"),
+        (["--slurm", "first", "--kubernetes", "nowhere/f"], "there is no folder nowhere"),
         (["--set", "name=a\nb"], "holds a line break"),
         (["--home", "a\x1b[2Jb"], "holds a line break or another letter that cannot be printed"),
         (["--home", "a\u202eb"], "cannot be printed"),
@@ -220,7 +247,8 @@ def test_a_job_on_processors_asks_for_no_gpus(capsys):
     text, _, job = job_files(capsys, "smoke", "--set", "pretrain.device=cpu")
     assert not {"gpus-per-node", "partition", "account"} & set(directives(text))
     assert "--device cpu" in text
-    assert all("resources" not in box for box in boxes(job))
+    assert "resources" not in box_of(job)
+    assert words_after(box_of(job)["args"], "--device") == "cpu"
     assert directives(text)["time"] == "24:00:00"
 
 
@@ -250,7 +278,7 @@ def test_a_job_checks_first_and_trains_then_with_every_word_as_it_was_given(caps
     (_, check, around), (_, train, _) = (call for call in calls(folder) if call[0] == "srun")
     assert (around["MASTER_ADDR"], around["LOCAL_WORLD_SIZE"]) == ("n1", "3")
     assert check[check.index("scratchlm.parallel.preflight") + 1 :] == (
-        ["--device", "auto", "--home", "the $(touch owned) home", "--hosts", "n1,n2"]
+        ["--device", "cuda", "--home", "the $(touch owned) home", "--timeout", "300", "--hosts", "n1,n2"]
     )
     assert {"--ntasks=6", "--ntasks-per-node=3", "--overcommit"} <= set(check)
     assert {"--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=6"} <= set(train)
@@ -308,10 +336,12 @@ def test_a_job_whose_preflight_finds_something_does_not_train(capsys, folder: Pa
     assert [name for name, _, _ in calls(folder)] == ["scontrol", "srun"]
 
 
-def boxes(job: Any) -> list[Any]:
-    """The containers of a pod in their order."""
+def box_of(job: Any) -> Any:
+    """The container of a pod: there is one, for a pod that comes back must not wait in another for those that train."""
     spec = job["spec"]["template"]["spec"]
-    return [*spec["initContainers"], *spec["containers"]]
+    assert "initContainers" not in spec
+    (box,) = spec["containers"]
+    return box
 
 
 def test_a_job_for_kubernetes_is_whole(capsys):
@@ -331,19 +361,51 @@ def test_a_job_for_kubernetes_is_whole(capsys):
         "runs": {"name": "runs", "persistentVolumeClaim": {"claimName": "runs"}},
         "shared-memory": {"name": "shared-memory", "emptyDir": {"medium": "Memory"}},
     }
-    for box in boxes(job):
-        assert box["image"] == "here:5/a"
-        assert box["resources"] == {"limits": {"nvidia.com/gpu": 8}}
-        assert {each["name"]: each["mountPath"] for each in box["volumeMounts"]} == {"runs": "/scratch", "shared-memory": "/dev/shm"}
-        assert box["workingDir"] == "/scratch"
-        assert box["env"] == [{"name": "TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "value": str(launch.STOP_S)}]
+    box = box_of(job)
+    assert box["image"] == "here:5/a"
+    assert box["resources"] == {"limits": {"nvidia.com/gpu": 8}}
+    assert {each["name"]: each["mountPath"] for each in box["volumeMounts"]} == {"runs": "/scratch", "shared-memory": "/dev/shm"}
+    assert box["workingDir"] == "/scratch"
+    assert box["env"] == [
+        {"name": "TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "value": str(launch.STOP_S)},
+        {"name": "JOB_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}}},
+    ]
 
 
 def test_what_is_not_given_for_kubernetes_has_a_default(capsys):
     _, _, job = job_files(capsys, "smoke")
     assert "activeDeadlineSeconds" not in job["spec"]
-    assert boxes(job)[0]["image"] == f"scratchlm:{package.__version__}"
+    assert box_of(job)["image"] == f"scratchlm:{package.__version__}"
     assert job["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"] == {"claimName": "scratchlm"}
+
+
+TORCHRUN = """#!{python}
+import json, pathlib, sys
+with (pathlib.Path({folder!r}) / "started").open("a") as file:
+    file.write(json.dumps(sys.argv[1:]) + "\\n")
+if "--passed" in sys.argv:
+    passed = pathlib.Path(sys.argv[sys.argv.index("--passed") + 1])
+    passed.parent.mkdir(parents=True, exist_ok=True)
+    passed.touch()
+sys.exit({code} if "scratchlm.parallel.preflight" in sys.argv else 0)
+"""
+"""Writes down what it was given; a preflight writes the file that it is asked for."""
+
+
+def words_after(words: list[str], option: str) -> str:
+    return words[words.index(option) + 1]
+
+
+def pod(folder: Path, job: Any, index: int, *, job_uid: str = "u-1", code: int = 0) -> tuple[int, list[Any]]:
+    """What a pod ends with, and what torchrun is given there, as it understands it."""
+    (folder / "torchrun").write_text(TORCHRUN.format(python=sys.executable, folder=str(folder), code=code))
+    (folder / "torchrun").chmod(0o755)
+    (folder / "started").write_text("")
+    told = {"PATH": f"{folder}:{os.environ['PATH']}", "JOB_COMPLETION_INDEX": str(index), "JOB_UID": job_uid}
+    box = box_of(job)
+    ended = subprocess.run([as_kubernetes_reads(word) for word in box["command"] + box["args"]], env=os.environ | told, cwd=folder)
+    started = [json.loads(line) for line in (folder / "started").read_text().splitlines()]
+    return ended.returncode, [get_args_parser().parse_args(words) for words in started]
 
 
 @needs_bash
@@ -353,20 +415,35 @@ def test_pods_run_just_the_words_that_were_given(capsys, folder: Path, index: in
     _, service, job = job_files(capsys, "smoke", "--nodes", "2", "--home", "my $(HOME)", *sets)
     name = job["metadata"]["name"]
     ports = {each["name"]: each["port"] for each in service["spec"]["ports"]}
-    (folder / "torchrun").write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
-    (folder / "torchrun").chmod(0o755)
-    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "JOB_COMPLETION_INDEX": str(index)}
-    for box, own in zip(
-        boxes(job), (["--device", "auto", "--home", "my $(HOME)"], ["pretrain", "smoke", "--home", "my $(HOME)", *sets]), strict=True
-    ):
-        words = [as_kubernetes_reads(word) for word in box["command"] + box["args"]]
-        found = json.loads(subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout)
-        known = get_args_parser().parse_args(found)
+    code, found = pod(folder, job, index)
+    assert code == 0
+    marked = ["--passed", "my $(HOME)/logs/preflight-u-1"]
+    given = {
+        "preflight": ["--device", "cuda", "--home", "my $(HOME)", "--timeout", "300", *marked],
+        "training": ["pretrain", "smoke", "--home", "my $(HOME)", *sets],
+    }
+    for known, (which, own) in zip(found, given.items(), strict=True):
         assert known.training_script_args == own
-        assert (known.nnodes, known.nproc_per_node, known.max_restarts) == ("2", "8", 3 if box["name"] == "training" else 0)
-        assert known.rdzv_endpoint == f"{name}-0.{name}:{ports[box['name']]}"
+        assert (known.nnodes, known.nproc_per_node, known.max_restarts) == ("2", "8", 3 if which == "training" else 0)
+        assert known.rdzv_endpoint == f"{name}-0.{name}:{ports[which]}"
         assert known.rdzv_conf.split(",")[0] == f"is_host={int(index == 0)}"
     assert not (folder / "owned").exists()
+
+
+@needs_bash
+def test_a_pod_that_comes_back_goes_straight_to_those_that_train_and_another_job_is_checked_anew(capsys, folder: Path):
+    _, _, job = job_files(capsys, "smoke", "--nodes", "2")
+    checked = [["scratchlm.parallel.preflight", "scratchlm"], ["scratchlm"], ["scratchlm.parallel.preflight", "scratchlm"]]
+    started = [pod(folder, job, 1, job_uid=uid)[1] for uid in ("u-1", "u-1", "u-2")]
+    assert [[known.training_script for known in each] for each in started] == checked
+
+
+@needs_bash
+def test_a_pod_whose_preflight_finds_something_does_not_train(capsys, folder: Path):
+    _, _, job = job_files(capsys, "smoke", "--nodes", "2")
+    code, found = pod(folder, job, 0, code=1)
+    assert (code, [known.training_script for known in found]) == (1, ["scratchlm.parallel.preflight"])
+    assert pod(folder, job, 0, job_uid="")[0] != 0
 
 
 def as_kubernetes_reads(word: str) -> str:

@@ -1,6 +1,7 @@
 """`scratchlm plan` tells what a run costs before there is one, in the numbers of the formulas, and leaves nothing."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,16 @@ import foreign_models
 import pytest
 from test_cli import scratchlm
 
+from scratchlm import cli
 from scratchlm.core.config import with_sets
 from scratchlm.model import cost
 from scratchlm.model import store as models
 from scratchlm.model.architectures import ARCHITECTURES
 from scratchlm.model.sizes import SIZES
-from scratchlm.plans.advice import advise, named
+from scratchlm.plans import labour
+from scratchlm.plans.advice import advise
 from scratchlm.plans.hardware import Machines
+from scratchlm.plans.ways import as_set, named
 from scratchlm.recipes import RECIPES, adopted, store
 from scratchlm.views import plan
 
@@ -158,10 +162,10 @@ def test_without_devices_the_plan_is_as_it_was(capsys):
 
 def test_devices_are_told_the_best_division_what_it_holds_and_what_to_type(capsys, folder: Path):
     found, config = by_section(capsys, "node", "--devices", "8xh100"), pretrain("node")
-    asked = plan.asked_of(config, Machines.read("8xH100"))
+    asked = labour.asked_of(config, Machines.read("8xH100"))
     best = advise(asked).best
     assert found["Division of labour"][0][:2] == ["devices", "8 x H100"]
-    assert found["Division of labour"][1][1:] == [plan.lasting(best.forecast.seconds), f"a step: {named(best.division)}"]
+    assert found["Division of labour"][1][1:] == [labour.lasting(best.forecast.seconds), f"a step: {named(best.division)}"]
     held = {name: size for name, size, *_ in found[f"Memory of a process {best.held.moment}"]}
     assert held == {name: plan.short(size, "B") for name, size in [*best.held.parts.items(), ("together", best.held.total)] if size}
     sent = {name: size for name, size, _ in found["Messages of a process in a step"]}
@@ -169,7 +173,7 @@ def test_devices_are_told_the_best_division_what_it_holds_and_what_to_type(capsy
     took = {name: value for name, value, *_ in found["Time of a step"]}
     assert took["tokens a second"] == f"{best.forecast.tokens_per_s:,.0f}"
     steps = -(-config.tokens // (config.rows * config.model.context))
-    assert took["the run"] == plan.lasting(steps * best.forecast.seconds)
+    assert took["the run"] == labour.lasting(steps * best.forecast.seconds)
     assert any(heading.startswith("torchrun --standalone --nproc-per-node 8 -m scratchlm pretrain node") for heading in found)
     assert list(folder.iterdir()) == []
 
@@ -182,6 +186,47 @@ def test_a_division_of_the_recipe_s_own_is_told_beside_the_best(capsys):
     assert told_of[2].startswith("shard 2 x tensor 4, ZeRO-3, 2 rows at once: ")
     odd = by_section(capsys, "node", "--devices", "8xH100", "--set", "pretrain.parallel.replicate=3")["Division of labour"]
     assert ["as the recipe has it", "–"] in [row[:2] for row in odd]
+
+
+def test_what_is_typed_is_the_recipe_as_it_was_given_and_the_way_that_was_planned(capsys, folder: Path):
+    (folder / "mine.toml").write_text('recipe = "node"\n')
+    (folder / "shards").mkdir()
+    given = ["mine.toml", "--home", "my home", "--from", "shards=shards"]
+    sets = ["--set", "pretrain.rows=256", "--set", 'pretrain.parallel={"schedule": "interleaved", "spans": 4, "pipeline": 2}']
+    found = by_section(capsys, *given, *sets, "--devices", "8xH100")
+    (line,) = (shlex.split(heading) for heading in found if heading.startswith("torchrun "))
+    (more,) = (shlex.split(heading) for heading in found if heading.startswith("scratchlm launch "))
+    for words in (line[line.index("pretrain") + 1 :], more[2:]):
+        assert words[: len(given) + len(sets)] == [*given, *sets]
+    _, values = cli.parse(line[line.index("pretrain") :])
+    config: Any = store.resolved(store.Asked(recipe=values["recipe"], sets=tuple(values["set"])))
+    best = advise(labour.asked_of(config.pretrain, Machines.read("8xH100"))).best
+    told = as_set(labour.asked_of(config.pretrain, Machines.read("8xH100")), config.pretrain.parallel, config.pretrain.rows_at_once)
+    assert named(told.division) == named(best.division)
+    assert found["Division of labour"][1][2] == f"a step: {named(best.division)}"
+
+
+def test_with_devices_the_memory_of_one_process_that_has_all_is_not_told(capsys):
+    assert "Memory of a step" in by_section(capsys, "node")
+    assert "Memory of a step" not in by_section(capsys, "node", "--devices", "8xH100")
+
+
+def test_one_device_is_told_no_layout(capsys):
+    found = by_section(capsys, "node", "--devices", "1xH100")
+    assert not any("parallel" in heading for heading in found)
+
+
+def test_more_devices_that_gain_nothing_are_told_of(capsys):
+    rows = by_section(capsys, "shakespeare", "--devices", "8xH100")["Division of labour"]
+    assert [row[1] for row in rows if row[0] == "enough"] == ["1 x H100"]
+    assert "enough" not in [row[0] for row in by_section(capsys, "node", "--devices", "8xH100")["Division of labour"]]
+
+
+def test_a_dtype_that_is_for_one_process_is_planned_for_one(capsys):
+    code, out, err = scratchlm(capsys, "plan", "node", "--devices", "8xH100", "--set", "pretrain.dtype=float8")
+    assert (code, out) == (2, "")
+    assert "--devices 8xH100: dtype float8 is for one process." in err
+    assert "Time of a step" in by_section(capsys, "node", "--devices", "1xH100", "--set", "pretrain.dtype=float8")
 
 
 def test_a_pipeline_s_processes_are_told_one_by_one(capsys):

@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from torch.distributed import HashStore
+from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
 
 from scratchlm.core.errors import CheckFailed, UsageError
 from scratchlm.parallel import board, links, preflight, verdict
@@ -200,24 +201,81 @@ def test_the_missing_are_told_by_their_neighbours_or_by_the_hosts_that_should_be
         assert words in str(error)
 
 
-def test_who_falls_silent_later_is_named_by_the_first_process(monkeypatch: pytest.MonkeyPatch):
+def test_who_falls_silent_later_is_named_by_the_first_process(capsys, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(board, "GRACE_S", 0.3)
     first, _, third = places(3, 1, 0.5)
     for place in (first, third):
         place.say(f"here/{place.rank}", {})
     waited = RuntimeError("[/pytorch/gloo/unbound_buffer.cc:81] Timed out waiting 500ms for recv operation to complete\nframe #0")
     found = in_threads([lambda place=place: board.broken(place, waited, {1: "n1"}) for place in (first, third)])
-    assert str(found[0]) == "n1 (rank 1) fell silent (Timed out waiting 500ms for recv operation to complete). Look what happened there."
-    assert found[1] == 1
+    told = "n1 (rank 1) fell silent (Timed out waiting 500ms for recv operation to complete). Look what happened there."
+    assert (found, capsys.readouterr().err) == ([1, 1], f"preflight: {told}\n")
 
 
-def test_a_check_that_failed_elsewhere_is_what_the_first_process_tells():
+def test_a_check_that_failed_elsewhere_is_what_the_first_process_tells(capsys):
     first, second = places(2, 1, 0.5)
     for place in (first, second):
         place.say(f"here/{place.rank}", {})
     errors = [RuntimeError("Connection closed by peer"), CheckFailed("rank 1 on n1: 2 ones were summed up to 3.")]
     found = in_threads([lambda p=p, e=e: board.broken(p, e, {}) for p, e in zip((first, second), errors, strict=True)])
-    assert (str(found[0]), found[1]) == (str(errors[1]), 1)
+    assert (found, capsys.readouterr().err) == ([1, 1], f"preflight: {errors[1]}\n")
+
+
+def test_what_is_wrong_is_said_before_the_others_are_told_to_end_and_the_silent_are_not_waited_for(capsys, monkeypatch):
+    monkeypatch.setattr(board, "GRACE_S", 30.0)
+    first, second, _ = places(3, 1, 5.0)
+    for rank in range(3):
+        first.say(f"here/{rank}", {})
+    said: list[str] = []
+
+    def others() -> int:
+        second.wait("end")
+        said.append(capsys.readouterr().err)
+        return board.leave(second)
+
+    began = time.monotonic()
+    assert in_threads([lambda: board.end(first, ["one.", "two."], [2]), others]) == [1, 1]
+    assert said == ["preflight: one. two.\n"]
+    assert time.monotonic() - began < 20
+
+
+HANGS = """
+import os, sys, time
+from scratchlm.parallel import board, preflight
+board.GRACE_S = 2.0
+if os.environ["RANK"] == "1":
+    preflight.measured = lambda *given: time.sleep(60)
+sys.exit(preflight.main(sys.argv[1:]))
+"""
+"""A preflight of which one process stands still after the roll call."""
+
+
+def test_who_stands_still_after_the_roll_call_is_named_before_torchrun_ends_the_first_process(tmp_path: Path):
+    (tmp_path / "hangs.py").write_text(HANGS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3", str(tmp_path / "hangs.py")]
+    given = ["--device", "cpu", "--timeout", "3", "--home", str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([*command, *given], capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert ended.returncode == 1
+    told = [line for line in ended.stderr.splitlines() if line.startswith("preflight: ")]
+    assert len(told) == 1
+    assert re.search(r"^preflight: \S+ \(rank 1\) fell silent \(.+\)\. Look what happened there\.$", told[0])
+
+
+def test_where_all_is_well_a_file_says_so_to_those_who_come_later(capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(preflight.os, "environ", dict(os.environ))
+    passed = tmp_path / "logs" / "preflight-a"
+    monkeypatch.setattr(verdict, "differences", lambda roll: ["something"])
+    assert preflight.main(["--device", "cpu", "--passed", str(passed)]) == 1
+    assert not passed.exists()
+    monkeypatch.setattr(verdict, "differences", lambda roll: [])
+    assert preflight.main(["--device", "cpu", "--passed", str(passed)]) == 0
+    assert passed.exists()
+    (tmp_path / "file").touch()
+    assert preflight.main(["--device", "cpu", "--passed", str(tmp_path / "file" / "x")]) == 1
+    assert "rank 0 cannot write it" in capsys.readouterr().err
 
 
 def test_a_ring_meets_each_neighbour_once():
@@ -249,14 +307,41 @@ def test_bus_bandwidth_is_what_each_link_of_a_ring_carries():
     assert links.bus_gb_s(10**9, 0.5, 2) == 2.0
 
 
-def link(a: int, b: int, gb_s: float) -> Link:
-    return Link((a, b), (f"n{a // 2}", f"n{b // 2}"), gb_s)
+def link(a: int, b: int, gb_s: float, each: int = 2) -> Link:
+    return Link((a, b), (f"n{a // each}", f"n{b // each}"), gb_s, (a % each, b % each))
 
 
 def test_a_link_is_held_against_its_own_kind():
     inside, between = links.slowest([link(0, 1, 300.0), link(2, 3, 200.0), link(0, 2, 40.0), link(1, 3, 15.0), link(4, 6, 30.0)])
     assert (inside.link.ranks, inside.median_gb_s, inside.share) == ((2, 3), 250.0, 0.8)
     assert (between.link.ranks, between.median_gb_s, between.share) == ((1, 3), 30.0, 0.5)
+
+
+JOINED = {(0, 1): 200.0, (1, 2): 20.0, (2, 3): 200.0, (3, 0): 20.0}
+"""GB/s inside a host whose GPUs are joined two by two."""
+
+
+def machines(count: int) -> list[Link]:
+    return [link(4 * host + a, 4 * host + b, gb_s, 4) for host in range(count) for (a, b), gb_s in JOINED.items()]
+
+
+def test_machines_that_are_wired_alike_are_well_however_they_are_wired():
+    limits = {"skew_s": 1.0, "least_share": 0.5}
+    assert verdict.complaints(Found({}, machines(3), {}, []), **limits) == []
+    broken = [link(4, 5, 90.0, 4) if each.ranks == (4, 5) else each for each in machines(3)]
+    (told,) = verdict.complaints(Found({}, broken, {}, []), **limits)
+    assert told.startswith("n1 (rank 4) – n1 (rank 5) carries 90 GB/s, 45 % of the median inside a host (200 GB/s)")
+
+
+def test_on_a_single_host_a_slow_link_is_a_doubt_and_no_finding(capsys):
+    found = Found({}, machines(1), {}, [])
+    assert verdict.complaints(found, skew_s=1.0, least_share=0.5) == []
+    (doubt,) = verdict.doubts(found, least_share=0.5)
+    assert "carries 20 GB/s, 18 % of the median inside a host" in doubt
+    assert doubt.endswith("Where GPUs are joined two by two, or by sockets, that is as it should be.")
+    verdict.show(verdict.summed_up([FACTS | {"disk": 1.0}] * 4, found, [], least_share=0.5))
+    assert doubt in capsys.readouterr().out
+    assert verdict.doubts(Found({}, machines(2), {}, []), least_share=0.5) == []
 
 
 def test_limits_are_kept_to_the_digit():
@@ -283,10 +368,10 @@ def test_where_versions_differ_nothing_is_measured(capsys, monkeypatch: pytest.M
     options = preflight._parser().parse_args([])
     facts = preflight.facts
     monkeypatch.setattr(preflight, "facts", lambda place, options: facts(place, options) | {"torch": f"2.{place.rank}"})
-    error, code = in_threads([lambda place=place: preflight.checked(place, options) for place in (first, second)])
-    assert str(error) == "torch is not the same everywhere: 2.0 on n0 (rank 0); 2.1 on n1 (rank 1). Make it so."
-    assert code == 1
-    assert [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("torch")] == [["torch", "2.0", "|", "2.1"]]
+    assert in_threads([lambda place=place: preflight.checked(place, options) for place in (first, second)]) == [1, 1]
+    out, err = capsys.readouterr()
+    assert err == "preflight: torch is not the same everywhere: 2.0 on n0 (rank 0); 2.1 on n1 (rank 1). Make it so.\n"
+    assert [line.split() for line in out.splitlines() if line.startswith("torch")] == [["torch", "2.0", "|", "2.1"]]
 
 
 def test_a_gpu_that_is_not_there_is_said_and_not_waited_for():

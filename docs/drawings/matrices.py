@@ -34,7 +34,7 @@ def two(first: Sequence[str], second: str, third: Sequence[str], name: str) -> l
 
 HALVES = {
     "attention": two(["query, key,", "value"], "attention", ["output"], "half of the heads"),
-    "feed-forward": two(["gate, up"], "product", ["down"], "half of the width"),
+    "feed-forward": two(["gate, up"], "product", ["down"], "half of the\nhidden channels"),
 }
 
 
@@ -73,7 +73,8 @@ def half(sheet: Sheet, top: float, name: str, steps: Sequence[Step]) -> None:
         if step.matrix:
             weight(sheet, middle - WEIGHT / 2, y + HIGH / 2 + 9, step.matrix)
         tensor(sheet, x + WIDE + GAP, y, step.shared)
-        sheet.text(x + WIDE + GAP + WIDE / 2, y + HIGH + 22, step.gives, "soft small", at="middle")
+        for line, words in enumerate(step.gives.split("\n")):
+            sheet.text(x + WIDE + GAP + WIDE / 2, y + HIGH + 22 + 14 * line, words, "soft small", at="middle")
     last = LEFT + len(steps) * (WIDE + GAP) + WIDE / 2
     sheet.way(f"M{LEFT + WIDE / 2} {y - 4}v-14q0 -8 8 -8H{last - 8}q8 0 8 8v12", arrow=True)
     sheet.text(last - 16, y - 32, "and what came in is added", "soft small", at="end")

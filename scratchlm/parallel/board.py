@@ -77,8 +77,7 @@ def answering(who: str, patience_s: float) -> Iterator[None]:
     """End this process where the board does not answer: a machine that stands still keeps its connections, and torch waits for ever."""
 
     def give_up() -> None:
-        sys.stderr.write(f"preflight: {who}: the board does not answer within {patience_s:g} s. Look at the host of rank 0.\n")
-        sys.stderr.flush()
+        complain(f"{who}: the board does not answer within {patience_s:g} s. Look at the host of rank 0.")
         os._exit(1)
 
     watch = threading.Timer(patience_s, give_up)
@@ -149,32 +148,45 @@ def leave(place: Place) -> int:
     return code
 
 
-def end(place: Place, code: int) -> None:
-    """Tell the others with which exit code to end, and wait until they have read it: the board may end with this process."""
-    place.say("end", code)
-    place.silent("gone", [rank for rank in range(1, place.size) if place.board.check([f"here/{rank}"])], GRACE_S)
+def complain(told: str) -> None:
+    """Say at once what is wrong: as soon as others end, torchrun ends this process, too."""
+    sys.stderr.write(f"preflight: {told}\n")
+    sys.stderr.flush()
+
+
+def end(place: Place, told: Sequence[str], silent: Iterable[int] = ()) -> int:
+    """Say what is wrong, then tell the others with which exit code to end, and return it once they have read it.
+
+    The board may end with this process. Who is ``silent`` is not waited for.
+    """
+    if told:
+        complain(" ".join(told))
+    place.say("end", int(bool(told)))
+    there = [rank for rank in range(1, place.size) if rank not in silent and place.board.check([f"here/{rank}"])]
+    place.silent("gone", there, GRACE_S)
+    return int(bool(told))
 
 
 def broken(place: Place, error: Exception, hosts: Mapping[int, str]) -> int:
-    """Exit code 1 after what went wrong here; the first process raises a CheckFailed with what is behind it.
+    """Exit code 1 after what went wrong here; the first process says what is behind it.
 
     That is a check that failed anywhere, or else those that fell silent: who only waited for others in vain says so on the board.
     """
-    told = first_line(error)
+    told, silent = first_line(error), list[int]()
     try:
         place.say(f"broke/{place.rank}", str(error) if isinstance(error, CheckFailed) else None)
         if place.rank:
             return leave(place)
     except RuntimeError:
         raise CheckFailed(f"rank {place.rank} on {place.host}: {told}, and rank 0 does not answer. Look at its host.") from None
+    said = str(error)
     if isinstance(error, RuntimeError):
         silent = place.silent("broke", range(place.size), GRACE_S)
         failed = [said for said in place.heard(*(f"broke/{rank}" for rank in range(place.size) if rank not in silent)) if said]
         who = by_host(silent, {rank: hosts.get(rank, "") for rank in silent})
         network = f"{told}. All still answer: name the network card to use in GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME."
-        error = CheckFailed(failed[0] if failed else f"{who} fell silent ({told}). Look what happened there." if silent else network)
-    end(place, 1)
-    raise error
+        said = failed[0] if failed else f"{who} fell silent ({told}). Look what happened there." if silent else network
+    return end(place, [said], silent)
 
 
 def host_of(rank: int, roll: Sequence[Facts | None], hosts: Sequence[str]) -> str:

@@ -61,10 +61,6 @@ class Context:
 
     def heads(self, x_BTHC: Tensor) -> Tensor:
         """All positions of this process's share of the heads."""
-        if x_BTHC.shape[2] % self.size:
-            raise UsageError(
-                f"parallel.context_by: {self.size} processes cannot share {x_BTHC.shape[2]} heads out evenly. Set context_by=gather."
-            )
         x_PBTHC = torch.stack(x_BTHC.chunk(self.size, dim=2))
         each = [1] * self.size
         return self._sorted(torch.cat(exchanged(x_PBTHC, each, each, self.group).unbind(), dim=POSITIONS))

@@ -26,6 +26,9 @@ MOST_HOSTS = 16
 Pair = tuple[int, int]
 
 
+INSIDE, BETWEEN = "inside a host", "between hosts"
+
+
 @dataclass(frozen=True)
 class Link:
     """Two processes, and how much one tells the other in a second."""
@@ -33,11 +36,19 @@ class Link:
     ranks: Pair
     hosts: tuple[str, str]
     gb_s: float
+    places: Pair = (0, 0)
+    """Of both on their hosts."""
 
     @property
     def kind(self) -> str:
         """Those inside a host are not held against those between hosts."""
-        return "inside a host" if self.hosts[0] == self.hosts[1] else "between hosts"
+        return INSIDE if self.hosts[0] == self.hosts[1] else BETWEEN
+
+    @property
+    def peers(self) -> tuple[str, Pair | None]:
+        """Links with the same should be equally fast. Inside a host those of two places are wired alike on all hosts; among themselves
+        they need not be: some machines join their GPUs two by two, or have sockets."""
+        return self.kind, self.places if self.kind == INSIDE else None
 
     def told(self) -> str:
         """Both ends, as one says them."""
@@ -47,19 +58,22 @@ class Link:
 
 @dataclass(frozen=True)
 class Slowest:
-    """The slowest link of its kind, and what is usual."""
+    """The slowest link of its kind beside its peers, and what is usual among these."""
 
     link: Link
     median_gb_s: float
+    alone: bool
+    """Whether there is one host: then its own links are all that it can be held against, and that proves nothing."""
 
     @property
     def share(self) -> float:
         """Of the median."""
         return self.link.gb_s / self.median_gb_s
 
-    def plain(self) -> Mapping[str, Any]:
+    def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return asdict(self.link) | {"median_gb_s": self.median_gb_s, "share": self.share}
+        told = {"kind": self.link.kind, "median_gb_s": self.median_gb_s, "share": self.share, "alone": self.alone}
+        return asdict(self.link) | told
 
 
 def bus_gb_s(size_bytes: int, seconds: float, processes: int) -> float:
@@ -135,10 +149,16 @@ def _to_and_fro(pair: Pair, rank: int, values: torch.Tensor) -> None:
 
 
 def slowest(links: Sequence[Link]) -> list[Slowest]:
-    """Of each kind the slowest, with the median of its kind."""
-    kinds = dict.fromkeys(link.kind for link in links)
-    alike = [[link for link in links if link.kind == kind] for kind in kinds]
-    return [Slowest(min(each, key=lambda link: link.gb_s), statistics.median(link.gb_s for link in each)) for each in alike]
+    """Of each kind the slowest beside its peers, with their median; of a single host beside all of its links."""
+    alone = len({host for link in links for host in link.hosts}) == 1
+    groups: dict[Any, list[Link]] = {}
+    for link in links:
+        groups.setdefault(link.kind if alone else link.peers, []).append(link)
+    found = [
+        Slowest(min(each, key=lambda link: link.gb_s), statistics.median(link.gb_s for link in each), alone) for each in groups.values()
+    ]
+    kinds = dict.fromkeys(each.link.kind for each in found)
+    return [min((each for each in found if each.link.kind == kind), key=lambda each: (each.share, each.link.gb_s)) for kind in kinds]
 
 
 def _fastest(act: Callable[[], Any], device: str) -> float:

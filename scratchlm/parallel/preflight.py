@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # who is missing is said in a sentence of ours, not in pages of frames
     os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # a timeout is raised here; otherwise NCCL ends the process
-    from scratchlm.parallel.board import place_of
+    from scratchlm.parallel.board import complain, place_of
 
     try:
         return checked(place_of(os.environ, options.timeout), options)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told, code = str(error), error.exit_code
     except RuntimeError as error:  # torch's own: the board is gone
         told, code = f"{socket.gethostname()}: {error}".partition("\n")[0], 1
-    sys.stderr.write(f"preflight: {told}\n")
+    complain(told)
     return code
 
 
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", type=positive, default=PATIENCE_S, metavar="SECONDS", help="how long to wait for others")
     parser.add_argument("--skew", type=positive, default=MOST_SKEW_S, metavar="SECONDS", help="how far clocks may be apart")
     parser.add_argument("--slowest", type=positive, default=LEAST_SHARE, metavar="SHARE", help="of the median, that every link must carry")
+    parser.add_argument("--passed", type=Path, metavar="FILE", help="write this file where all is well, for those who come later")
     parser.add_argument("--json", action="store_true", help="print all that was measured as one line of JSON")
     return parser
 
@@ -89,15 +90,25 @@ def checked(place: "Place", options: argparse.Namespace) -> int:
     except (RuntimeError, CheckFailed) as error:
         return board.broken(place, error, {rank: each["host"] for rank, each in enumerate(roll)})
     told += verdict.complaints(found, skew_s=options.skew, least_share=options.slowest) if found else []
-    summary = verdict.summed_up(roll, found, told)
+    told += [] if told else not_written(options.passed)
+    summary = verdict.summed_up(roll, found, told, least_share=options.slowest)
     if options.json:
         sys.stdout.write(json.dumps(summary) + "\n")
     else:
         verdict.show(summary)
-    board.end(place, int(bool(told)))
-    if told:
-        raise CheckFailed(" ".join(told))
-    return 0
+    sys.stdout.flush()
+    return board.end(place, told)
+
+
+def not_written(passed: Path | None) -> list[str]:
+    """What keeps the file that is asked for from being written."""
+    try:
+        if passed is not None:
+            passed.parent.mkdir(parents=True, exist_ok=True)
+            passed.touch()
+    except OSError as error:
+        return [f"{passed}: rank 0 cannot write it ({error.strerror}). Allow it, or give another --passed."]
+    return []
 
 
 def facts(place: "Place", options: argparse.Namespace) -> "Facts":
@@ -148,7 +159,8 @@ def measured(place: "Place", roll: Sequence["Facts"], home: Path) -> "Found | No
     if place.rank:
         return None
     told = [each for every in place.heard(*(f"links/{rank}" for rank in range(place.size))) for each in every]
-    tried = [links.Link((a, b), (roll[a]["host"], roll[b]["host"]), gb_s) for (a, b), gb_s in told]
+    at = {rank: here for ranks in hosts.values() for here, rank in enumerate(ranks)}
+    tried = [links.Link((a, b), (roll[a]["host"], roll[b]["host"]), gb_s, (at[a], at[b])) for (a, b), gb_s in told]
     return verdict.Found(speeds, tried, apart, blind)
 
 

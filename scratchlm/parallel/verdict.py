@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scratchlm.parallel.board import Facts, by_host
-from scratchlm.parallel.links import Link, slowest
+from scratchlm.parallel.links import Link, Slowest, slowest
 
 ALIKE = ("scratchlm", "python", "torch", "cuda", "nccl", "device")
 """Facts that must be the same everywhere."""
@@ -59,12 +59,7 @@ def differences(roll: Sequence[Facts]) -> list[str]:
 
 def complaints(found: Found, *, skew_s: float, least_share: float) -> list[str]:
     """What of the measured is beyond a limit, a sentence each."""
-    slow = [each for each in slowest(found.links) if each.share < least_share]
-    links = [
-        f"{each.link.told()} carries {rate(each.link.gb_s)}, {percent(each.share)} of the median {each.link.kind} "
-        f"({rate(each.median_gb_s)}): less than {percent(least_share)}. Look at its card and cable, or leave that host out."
-        for each in slow
-    ]
+    links = [_too_slow(each, least_share) for each in slowest(found.links) if each.share < least_share and not each.alone]
     # What is within the uncertainty is no finding.
     late = {host: clock for host, clock in found.clocks.items() if abs(clock.ahead_s) - clock.within_s > skew_s}
     clocks = [
@@ -78,7 +73,23 @@ def complaints(found: Found, *, skew_s: float, least_share: float) -> list[str]:
     return [*links, *clocks, *blind]
 
 
-def summed_up(roll: Sequence[Facts], found: Found | None, told: Sequence[str]) -> dict[str, Any]:
+def doubts(found: Found, *, least_share: float) -> list[str]:
+    """What may be as it should, a sentence each: links of one host, which nothing of their kind can be held against."""
+    return [
+        f"{_too_slow(each, least_share)} Where GPUs are joined two by two, or by sockets, that is as it should be."
+        for each in slowest(found.links)
+        if each.share < least_share and each.alone
+    ]
+
+
+def _too_slow(each: Slowest, least_share: float) -> str:
+    return (
+        f"{each.link.told()} carries {rate(each.link.gb_s)}, {percent(each.share)} of the median {each.link.kind} "
+        f"({rate(each.median_gb_s)}): less than {percent(least_share)}. Look at its card and cable, or leave that host out."
+    )
+
+
+def summed_up(roll: Sequence[Facts], found: Found | None, told: Sequence[str], *, least_share: float) -> dict[str, Any]:
     """Everything, as JSON holds it; what was not measured is absent."""
     facts = {name: [*dict.fromkeys(each[name] for each in roll)] for name in ALIKE}
     least = {name: [(each[name], rank) for rank, each in enumerate(roll) if each[name] is not None] for name in ROOM}
@@ -97,7 +108,8 @@ def summed_up(roll: Sequence[Facts], found: Found | None, told: Sequence[str]) -
     return summary | {
         "all_reduce": [{"bytes": size, "gb_s": gb_s} for size, gb_s in found.sums.items()],
         "links": [asdict(link) for link in found.links],
-        "slowest": [asdict(each.link) | {"kind": each.link.kind, "median_gb_s": each.median_gb_s} for each in slowest(found.links)],
+        "slowest": [each.plain() for each in slowest(found.links)],
+        "doubts": doubts(found, least_share=least_share),
         "clocks": {host: asdict(clock) for host, clock in found.clocks.items()},
         "blind": [*found.blind],
     }
@@ -116,6 +128,8 @@ def show(summary: Mapping[str, Any]) -> None:
     for cells in rows(summary):
         table.add_row(*map(escape, cells))
     console.print(table)
+    for doubt in summary.get("doubts", ()):
+        console.print(f"\n{escape(doubt)}", soft_wrap=True)
 
 
 def rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -125,7 +139,7 @@ def rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             f"slowest link {each['kind']}",
             rate(each["gb_s"]),
-            f"{percent(each['gb_s'] / each['median_gb_s'])} of the median: {Link(each['ranks'], each['hosts'], 0.0).told()}",
+            f"{percent(each['share'])} of the median: {Link(each['ranks'], each['hosts'], 0.0).told()}",
         )
         for each in summary.get("slowest", ())
     ]

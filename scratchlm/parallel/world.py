@@ -19,6 +19,7 @@ from torch.distributed import PrefixStore, Store, rendezvous  # pyright: ignore[
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from scratchlm.core.errors import UsageError
+from scratchlm.parallel.crossing import GATHER
 from scratchlm.parallel.layout import ALONE, AXES, ROWS, Layout
 
 R = TypeVar("R")
@@ -144,11 +145,11 @@ class World:
         found: list[Any] = [None] * dist.get_world_size(group)
         said = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self.device)
         all_lengths = torch.empty(len(found), dtype=torch.long, device=self.device)
-        dist.all_gather_into_tensor(all_lengths, torch.tensor([len(said)], device=self.device), group=group)
+        GATHER(all_lengths, torch.tensor([len(said)], device=self.device), group=group)
         lengths = all_lengths.tolist()
         padded = torch.cat([said, said.new_zeros(max(lengths) - len(said))])
         all_said = torch.empty(len(found) * len(padded), dtype=torch.uint8, device=self.device)
-        dist.all_gather_into_tensor(all_said, padded, group=group)
+        GATHER(all_said, padded, group=group)
         rows = all_said.cpu().view(len(found), -1).numpy()
         return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths, strict=True)]
 

@@ -25,9 +25,9 @@ from scratchlm.parallel.pipeline import Pipeline, Shapes, like
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.tensor import Lane, divide_
 from scratchlm.parallel.world import World
-from scratchlm.plans.advice import Way, named
 from scratchlm.plans.overheard import Overheard, Sent
 from scratchlm.plans.unknown import Alike, Unknown, one_of
+from scratchlm.plans.ways import Way, named
 from scratchlm.shares.division import Division
 from scratchlm.shares.held import held
 from scratchlm.shares.schedules import SINGLE
@@ -164,13 +164,21 @@ class _Process:
         return overheard.sent
 
     def sent(self) -> Mapping[str, Sent]:
-        """In a whole step, of which some micro-batches are computed, and some more to see what these add."""
+        """In a whole step, of which some micro-batches are computed, and some more to see what these add; not in the first one.
+
+        In that one Muon asks who holds what, and in the first of so many micro-batches the processes of a pipeline agree on their order.
+        """
         count, more = fewest(self.division)
+        self.step(count)
         before = self.step(count)
         if count == self.division.micro_batches:
             return before
+        if self.division.piped:
+            self.step(count + more)
         after, times = self.step(count + more), (self.division.micro_batches - count) // more
-        return {kind: before.get(kind, Sent()) + (sent - before.get(kind, Sent())) * times for kind, sent in after.items()}
+        found = {kind: before.get(kind, Sent()) + (sent - before.get(kind, Sent())) * times for kind, sent in after.items()}
+        assert all(each.messages >= 0 and each.size_bytes >= 0 for each in found.values())
+        return found
 
     def holds(self) -> Rehearsed:
         """What this process holds. Optimizers make their memory in their first step, so one of zeros is taken where there was none."""

@@ -1,18 +1,23 @@
 """How long a step would take, by formula: arithmetic at a share of the peak, messages over links, and what of them nothing hides.
 
+However little there is to compute, a processor must start it: operation by operation, block by block, for every micro-batch.
+
 A gather or a scatter among n takes (n - 1) / n of what is gathered from each process, a sum over all twice that (rings: Patarasuk & Yuan
 2009, doi:10.1016/j.jpdc.2008.09.002).
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scratchlm.model import cost
 from scratchlm.model.anatomy import FLOAT_BYTES, HALF_BYTES, product_bytes
+from scratchlm.model.architectures import AnyConfig
+from scratchlm.optim import OptimizerConfig
 from scratchlm.parallel.layout import WEIGHTS
 from scratchlm.parallel.precision import Dtype
-from scratchlm.plans.hardware import STARTED_S, Machines
-from scratchlm.shares.division import Division, Stage
+from scratchlm.plans.hardware import BLOCK_S, Device, Machines
+from scratchlm.shares.division import PERIOD, Division, Parameter, Stage
 from scratchlm.shares.schedules import idle
 
 SELECTIVE = 0.04
@@ -42,42 +47,89 @@ class Forecast:
     """Of a step, by its slowest process."""
 
     arithmetic_s: float
+    started_s: float
+    """In which a device has nothing to do, for the processor has not started it yet."""
     idle_s: float
     """In which a process of a pipeline has nothing to do."""
     messages: Mapping[str, Message]
-    mfu: float
-    """Of the data sheet's peak; what is computed twice counts once."""
-    tokens_per_s: float
+    least_s: float
+    """That all devices together would take at their data sheets' peak; what is computed twice counts once."""
+    tokens: int
+
+    @property
+    def waited_s(self) -> float:
+        """For messages."""
+        return sum((each.waited for each in self.messages.values()), 0.0)
 
     @property
     def seconds(self) -> float:
-        return self.arithmetic_s + self.idle_s + sum(each.waited for each in self.messages.values())
+        return self.arithmetic_s + self.started_s + self.idle_s + self.waited_s
+
+    @property
+    def mfu(self) -> float:
+        """Of the data sheet's peak."""
+        return self.least_s / self.seconds
+
+    @property
+    def tokens_per_s(self) -> float:
+        return self.tokens / self.seconds
 
 
-def forecast(division: Division, machines: Machines, dtype: Dtype) -> Forecast:
+def forecast(division: Division, machines: Machines, dtype: Dtype, optimizer: OptimizerConfig) -> Forecast:
     """A step of ``division``."""
-    d, count = division, machines.count
-    flops, peak = cost.training_flops(d.config), machines.device.peak(dtype)
-    micro = max(stage_flops(d, stage) for stage in d.stages) / (peak * machines.device.share)
+    d, device = division, machines.device
+    arithmetic = max(stage_seconds(d, stage, device, dtype) for stage in d.stages)
+    micro = max(arithmetic, max(stage.layers for stage in d.stages) * BLOCK_S * (1 + FORTH * (d.layout.recompute != "none")))
     waiting = idle(d.layout.schedule, d.sizes["pipeline"], d.micro_batches, d.layout.spans_each) if d.piped else 0.0
-    found = {name: each for name, each in messages(d, machines, micro).items() if each.size_bytes}
+    found = {name: each for name, each in messages(d, machines, micro, optimizer).items() if each.size_bytes}
     tokens = d.rows * d.micro_batches * d.config.context * d.sizes["replicate"] * d.sizes["expert"] * d.sizes["shard"]
-    told = Forecast(micro * d.micro_batches, micro * waiting, found, 0.0, 0.0)
-    return Forecast(told.arithmetic_s, told.idle_s, found, flops * tokens / (told.seconds * count * peak), tokens / told.seconds)
+    blocks, rest = flops(d.config)
+    least = tokens * (blocks / device.peak(dtype) + rest / (device.bfloat16 if dtype == "float8" else device.peak(dtype))) / machines.count
+    return Forecast(arithmetic * d.micro_batches, (micro - arithmetic) * d.micro_batches, micro * waiting, found, least, tokens)
 
 
-def stage_flops(d: Division, stage: Stage) -> float:
-    """Arithmetic of one micro-batch at one process of a pipeline's place, what is computed twice included."""
-    a, seen = d.outline.anatomy, min(d.config.context, cost.window_of(d.config) or d.config.context)
-    blocks = stage.layers * (6 * a.matrices / a.layers + 12 * a.inner * seen)
+def flops(config: AnyConfig) -> tuple[int, int]:
+    """Arithmetic of a token in the blocks' matrices, and in all else."""
+    blocks = 6 * cost.anatomy(config).matrices
+    return blocks, cost.training_flops(config) - blocks
+
+
+def stage_seconds(d: Division, stage: Stage, device: Device, dtype: Dtype) -> float:
+    """In which the arithmetic of one micro-batch is done at one process of a pipeline's place, what is computed twice included."""
+    a, (blocks, rest) = d.outline.anatomy, flops(d.config)
+    here, head = stage.layers / a.layers, 6 * a.head
     again = {"none": 0.0, "selective": SELECTIVE, "full": FORTH}[d.layout.recompute]
-    return d.positions / d.sizes["tensor"] * (blocks * (1 + again) + 6 * a.head * stage.last)
+    fast, usual = device.rates(dtype)
+    return d.positions / d.sizes["tensor"] * ((1 + again) * here * (blocks / fast + (rest - head) / usual) + head * stage.last / usual)
 
 
-def messages(d: Division, machines: Machines, micro_s: float) -> Mapping[str, Message]:
-    """All that one process sends in a step, by kind; ``micro_s`` is the arithmetic of a micro-batch."""
+def messages(d: Division, machines: Machines, micro_s: float, optimizer: OptimizerConfig) -> Mapping[str, Message]:
+    """All that one process sends in a step, by kind; ``micro_s`` is the time of a micro-batch."""
     rank = max(range(len(d.stages)), key=lambda rank: d.stages[rank].layers)
-    return {**_of_weights(d, rank, machines, micro_s), **_of_activations(d, d.stages[rank], machines)}
+    told = {**_of_weights(d, rank, machines, micro_s), **_of_activations(d, d.stages[rank], machines)}
+    if not machines.device.gpu:  # gloo sends by the core that would compute meanwhile
+        told = {name: replace(each, hidden=0.0) for name, each in told.items()}
+    return told | ({"matrices of Muon": _of_matrices(d, d.stages[rank], machines)} if optimizer.kind == "muon" else {})
+
+
+def _of_matrices(d: Division, stage: Stage, machines: Machines) -> Message:
+    """Matrices of one shape come together whole, each on one process, and go out again as bfloat16: ``parallel/matrices.py``."""
+    t, turns = d.sizes["tensor"], Counter(layer % PERIOD for span in stage.spans for layer in span)
+    alike, ones = Counter[tuple[int, int, int]](), dict[tuple[int, int, int], Parameter]()
+    for turn, layers in turns.items():
+        for one, count in d.outline.parameters[str(turn)].items():
+            expert = d.sizes["expert"] if one.bank else 1
+            if one.hidden and d.cut // expert * t > 1:
+                kind = one.rows, one.width, d.cut // expert
+                alike[kind], ones[kind] = alike[kind] + layers * count // expert, one
+    size = 0.0
+    for kind, count in alike.items():
+        (rows, width), cut = ones[kind].on(t), kind[-1]
+        own, here = -(-rows // cut) * width, -(-count // (cut * t))  # numbers of a matrix, and matrices that are whole at the first process
+        size += FLOAT_BYTES * (count - here) * own + HALF_BYTES * here * (t * rows * width - own)
+    axes = (*WEIGHTS, "tensor")
+    seconds = size / machines.direct(d.sizes, *axes) + 2 * len(alike) * machines.delay(d.sizes, *axes)
+    return Message(size, seconds, machines.neighbours(d.sizes, *axes) < d.cut * t)
 
 
 def _of_weights(d: Division, rank: int, machines: Machines, micro_s: float) -> Mapping[str, Message]:
@@ -135,6 +187,6 @@ def _of_activations(d: Division, stage: Stage, machines: Machines) -> Mapping[st
     for name, (axis, size, calls) in sent.items():
         rings = axis == "tensor" or (axis == "context" and not d.how.by_heads)
         speed = (machines.ring if rings else machines.direct)(sizes, axis)
-        delay = STARTED_S if axis == "pipeline" else machines.delay(sizes, axis)
+        delay = machines.device.delays_s[0] if axis == "pipeline" else machines.delay(sizes, axis)
         found[name] = Message(size, size / speed + calls * delay, machines.neighbours(sizes, axis) < sizes[axis])
     return found

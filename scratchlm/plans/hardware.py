@@ -15,9 +15,13 @@ from scratchlm.parallel.layout import AXES
 from scratchlm.parallel.precision import Dtype
 
 G, GB, T = 10**9, 1e9, 1e12
-HOPPER = 0.41
+HOPPER = 0.39
 """Of the data sheet's bfloat16, that training reaches where messages are hidden: torchtitan's Llama 3.1 8B on 8 H100, compiled, 6,667
-tokens/s each (its own benchmarks). Blackwell and Ada, of which we know no published figure, are planned with it, too."""
+tokens/s each (its own benchmarks), times 57.9 GFLOP of a token of 8,192, over 989.5 TFLOP/s. Blackwell and Ada, of which we know no
+published figure, are planned with it, too."""
+FLOAT8 = 0.72
+"""Of that share, what products of 8-bit numbers reach of their own peak, casts included: the same run with these in its blocks makes
+8,532 tokens/s. The other 16.0 GFLOP of a token (attention and head) take 41.5 of its 117.2 us, so the blocks' 41.9 make 28 % of 1,979."""
 AMPERE = 0.50
 """Megatron on A100: 51.4 % at 175 billion weights, 56.0 % at 530 (Korthikanti et al. 2022, arXiv:2205.05198, table 5)."""
 CDNA3 = 0.30
@@ -28,6 +32,12 @@ WIRE = 0.8
 """Of a link, that long messages reach: nccl-tests show 360 of 450 GB/s for an all-gather among 8 H100."""
 STARTED_S, INSIDE_S, BETWEEN_S = 8.4e-6, 3.4e-6, 9.6e-6
 """Seconds of a collective beside its bytes: its start, a ring's step inside a machine, one to the next (NCCL, src/graph/tuning.cc)."""
+GLOO_S = 60e-6
+"""The same of each by gloo, where a gather between two processes of one machine took 95 to 180 us (benchmarks/starts.py)."""
+BLOCK_S = 330e-6
+"""In which a processor's core starts all operations of a block forth and back, one after another, however little each has to do: measured
+with next to nothing in them, for `llama` in float32 (benchmarks/starts.py; `gpt2` 180, `qwen3` 430, `moe` 780 us, in bfloat16 a quarter
+more). A GPU's are started by such a core, too, and are planned with the same, which was not measured. A compiled block starts fewer."""
 MOST_DEVICES = 1_000_000
 
 
@@ -51,12 +61,20 @@ class Device:
     share: float
     """Of the peak, that a step's arithmetic reaches."""
     gpu: bool = True
+    delays_s: tuple[float, float, float] = (STARTED_S, INSIDE_S, BETWEEN_S)
+    """Of a message: its start, a step inside a machine, one to the next."""
 
     def peak(self, dtype: Dtype) -> float:
         """FLOP/s of products in ``dtype``."""
         if dtype == "float32":
             return self.float32
         return self.float8 or self.bfloat16 if dtype == "float8" else self.bfloat16
+
+    def rates(self, dtype: Dtype) -> tuple[float, float]:
+        """FLOP/s that a step reaches in its blocks' matrices, and in all else: only the former are ever in 8 bits."""
+        if dtype == "float8" and self.float8 is not None:
+            return FLOAT8 * self.share * self.float8, self.share * self.bfloat16
+        return self.share * self.peak(dtype), self.share * self.peak(dtype)
 
 
 DEVICES: Mapping[str, Device] = {
@@ -78,7 +96,7 @@ DEVICES: Mapping[str, Device] = {
     "MI300X": Device(192 * G, 1307.4 * T, 163.4 * T, 2614.9 * T, 448 * GB, 50 * GB, 8, CDNA3),
     # One core of the machine of benchmarks/results/throughput.md (AMD EPYC with AVX512_BF16): products as `precision.peak_gflops` measures
     # them, 4 GB of its 25; gloo moved 0.63 GB/s from one process to another there, and 10 Gb/s Ethernet no more.
-    "cpu": Device(4 * G, 0.486 * T, 0.105 * T, None, 0.63 * GB, 0.63 * GB, 64, OWN, gpu=False),
+    "cpu": Device(4 * G, 0.486 * T, 0.105 * T, None, 0.63 * GB, 0.63 * GB, 64, OWN, False, (GLOO_S, GLOO_S, GLOO_S)),
 }  # fmt: skip
 """By the name that is typed, as in ``1024xH200``."""
 
@@ -100,7 +118,7 @@ class Machines:
         if name is None:
             raise UsageError(f"--devices {text}: no figures of a '{found[2]}' are here.{nearest(found[2], DEVICES)}")
         count, node = int(found[1]), DEVICES[name].per_node
-        if count > node and count % node:
+        if not cls(count, name).comes_in(count):
             whole = count // node * node
             raise UsageError(f"--devices {text}: a machine has {node} {name}. Write {whole} or {whole + node}.")
         return cls(count, name)
@@ -113,6 +131,15 @@ class Machines:
     def nodes(self) -> int:
         """Machines that hold them."""
         return -(-self.count // self.device.per_node)
+
+    def comes_in(self, count: int) -> bool:
+        """Whether so many of the kind are whole machines, or part of one."""
+        return count <= self.device.per_node or count % self.device.per_node == 0
+
+    @property
+    def typed(self) -> str:
+        """As ``read`` takes it."""
+        return f"{self.count}x{self.name}"
 
     def __str__(self) -> str:
         return f"{self.count:,} x {self.name}"
@@ -131,8 +158,8 @@ class Machines:
     def delay(self, sizes: Mapping[str, int], *axes: str) -> float:
         """Seconds that a gather or a scatter along ``axes`` takes however little it moves."""
         among = math.prod(sizes[axis] for axis in axes)
-        nodes = among // self.neighbours(sizes, *axes)
-        return STARTED_S + (among - nodes) * INSIDE_S + (nodes - 1) * BETWEEN_S
+        nodes, (start, inside, between) = among // self.neighbours(sizes, *axes), self.device.delays_s
+        return start + (among - nodes) * inside + (nodes - 1) * between
 
     def direct(self, sizes: Mapping[str, int], *axes: str) -> float:
         """The same where each has something of its own for every other one: what goes to another machine takes its own card."""

@@ -23,9 +23,8 @@ from scratchlm.parallel.parts import Part
 from scratchlm.parallel.pipeline import Pipeline
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.world import World
-from scratchlm.shares.schedules import parts as parts_of_share
 from scratchlm.train.forward import Forward, Made, plainly
-from scratchlm.train.spans import AttendBy, Span
+from scratchlm.train.spans import AttendBy, Span, micro_batches
 
 I = TypeVar("I", bound=Item)  # noqa: E741
 
@@ -86,13 +85,7 @@ class Crew:
         """
         if self.world.alone:
             return most
-        share, layout, ranks = self.world.share(rows), self.world.layout, self.world.sizes["pipeline"]
-        can = parts_of_share(share, layout.schedule, ranks)
-        if not can:
-            raise UsageError(
-                f"parallel.pipeline: {share} rows of a step cannot be cut into as many micro-batches as {ranks} processes take "
-                f"by '{layout.schedule}'. Set rows to a multiple of {ranks * self.world.size(*ROWS)}."
-            )
+        can = micro_batches(self.world.share(rows), self.world)
         return max((count for count in can if count <= most), default=can[0])
 
     def whole_everywhere(self) -> Model:

@@ -140,7 +140,7 @@ def rows_here(decisions: Decisions, config: Training, shape: AnyConfig, world: W
 
 def check_dtype(dtype: Dtype, world: World) -> None:
     """UsageError where these processes cannot compute in it."""
-    if dtype in ALONE_ONLY and not world.alone:
+    if dtype in ALONE_ONLY and world.processes > 1:
         raise UsageError(f"dtype: {dtype} is for one process, and there are {world.processes}. Set dtype to bfloat16 or auto.")
     if dtype == "float32" and world.layout.gathered == "bfloat16" and world.size(*WEIGHTS) > 1:
         raise UsageError(

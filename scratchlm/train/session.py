@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scratchlm.core.artifact import CHECKPOINTS, Draft, files_under
-from scratchlm.core.errors import ArtifactError, UsageError
+from scratchlm.core.errors import ArtifactError
 from scratchlm.core.journal import Journal, written_to
 from scratchlm.core.tensors import Attend
 from scratchlm.model import cost
@@ -29,6 +29,7 @@ from scratchlm.train.loop import Items, Objective, Plan, Probe, fit
 from scratchlm.train.meter import Meter, usual_share
 from scratchlm.train.objectives import NextToken
 from scratchlm.train.settings import Training
+from scratchlm.train.spans import check_step
 from scratchlm.train.state import TrainState
 
 JOURNAL = "journal.jsonl"
@@ -109,10 +110,7 @@ class Session:
     def train(self, items: Items, objective: Objective, *, steps: int, probes: tuple[Probe, ...] = (), shared: bool = False) -> TrainState:
         """Train the model for ``steps`` steps, from its newest checkpoint if there is one; for ``shared`` see ``Plan``."""
         config = self.config
-        if not isinstance(objective, NextToken) and self.world.size("tensor", "context", "pipeline") > 1:
-            raise UsageError(
-                "parallel: only pretrain and sft share layers, matrices or positions out. Set tensor, context and pipeline to 1."
-            )
+        check_step(self.world, within=isinstance(objective, NextToken))
         state = TrainState.begin(self.model, config.optimizer, seed=config.seed, scaler=self.precision.scaler(), crew=self.crew)
         keeper = Keeper(self.out.path / CHECKPOINTS, self.world, steps=config.checkpoint_steps, minutes=config.checkpoint_minutes)
         state.rows_at_once = self.rows_at_once

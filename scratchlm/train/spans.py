@@ -1,7 +1,7 @@
 """A model cut between layers: stretches that know which layers they are, the first with the embedding, the last with the head."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,11 +11,12 @@ from scratchlm.core.tensors import Attend
 from scratchlm.model import attention, cost
 from scratchlm.model.architectures import Model
 from scratchlm.model.stretch import AT_THE_END
-from scratchlm.parallel.layout import WEIGHTS
+from scratchlm.parallel.layout import ROWS, WEIGHTS
 from scratchlm.parallel.pipeline import cut_evenly, places
 from scratchlm.parallel.precision import Precision
 from scratchlm.parallel.tensor import Lane
 from scratchlm.parallel.world import World
+from scratchlm.shares.schedules import parts
 from scratchlm.train.forward import ended
 
 AttendBy = Callable[[Tensor], Attend]
@@ -88,6 +89,23 @@ def _needed(model: Model, name: str, module: nn.Module, first: bool, last: bool)
     return last if name in AT_THE_END else first
 
 
+def check_step(world: World, *, within: bool) -> None:
+    """UsageError where a stage shares rows out only (not ``within`` them or the model), and the layout says otherwise."""
+    if not within and world.size("tensor", "context", "pipeline") > 1:
+        raise UsageError("parallel: only pretrain and sft share layers, matrices or positions out. Set tensor, context and pipeline to 1.")
+
+
+def micro_batches(share: int, world: World) -> Sequence[int]:
+    """Rows at once into which a process's ``share`` of a step can be cut, the fewest first; UsageError where no pipeline takes them."""
+    ranks, schedule = world.sizes["pipeline"], world.layout.schedule
+    if not (can := parts(share, schedule, ranks)):
+        raise UsageError(
+            f"parallel.pipeline: {share} rows of a step cannot be cut into as many micro-batches as {ranks} processes take "
+            f"by '{schedule}'. Set rows to a multiple of {ranks * world.size(*ROWS)}."
+        )
+    return can
+
+
 def check(model: Model, world: World) -> None:
     """UsageError where a model cannot be shared out as the layout says, with what would do."""
     config, sizes = model.config, world.sizes
@@ -96,6 +114,10 @@ def check(model: Model, world: World) -> None:
         if (heads := facts.get(name, facts["heads"])) % sizes["tensor"]:
             raise UsageError(
                 f"parallel.tensor: {sizes['tensor']} processes cannot share {heads} {name} out evenly. Set a number that divides them."
+            )
+        if world.layout.context_by == "ulysses" and (own := heads // sizes["tensor"]) % sizes["context"]:
+            raise UsageError(
+                f"parallel.context_by: {sizes['context']} processes cannot share {own} {name} out evenly. Set context_by=gather."
             )
     least = sizes["tensor"] * (2 * sizes["context"] if sizes["context"] > 1 else 1)
     if config.context % least:

@@ -5,6 +5,7 @@ Files are written and never run. What a user gave stands in them quoted, so that
 
 import json
 import math
+import os
 import re
 import shlex
 import sys
@@ -20,6 +21,7 @@ import scratchlm
 from scratchlm.core.artifact import Home, write_atomically
 from scratchlm.core.config import Settings, from_plain, nearest
 from scratchlm.core.errors import UsageError
+from scratchlm.plans.words import one_line, words_of
 
 RUN = "run"
 TRAINING = ("pretrain", "sft", "prefer", "reinforce")
@@ -31,15 +33,22 @@ RESTARTS = 3
 HOURS = 24.0
 NOTICE_S, STOP_S = 120, 110
 """Seconds from the warning to the end, and those of them that torchrun leaves for a checkpoint."""
+PATIENCE_S = 300
+"""For processes of a job that have not come to the preflight yet: some nodes are slow to start."""
 JOIN_S = 1800
 """Within so many seconds all pods must have come: images may take long to fetch."""
+LOGS = "logs"
+"""In the run's folder: what all processes say, and which job has passed its preflight."""
 MOUNTED = "/scratch"
 """Where pods have the shared volume, which is their working folder too."""
 LONGEST_NAME = 50
 """Of a job: Kubernetes adds a pod's number and allows 63 letters."""
 TEMPLATES = {"slurm": "launch.sbatch", "kubernetes": "launch.yaml"}
+SUBMIT = {"slurm": "sbatch", "kubernetes": "kubectl apply -f"}
 ONLY = {"slurm": ("partition", "account"), "kubernetes": ("image", "volume")}
 """Options that one kind of job file has."""
+READS = {"corpus": "data", "sft": "chats", "prefer": "pairs"}
+"""Stages that read what a user has, and the field that says where it lies."""
 NAMES = {
     "partition": r"[A-Za-z0-9][A-Za-z0-9_.,-]*",
     "account": r"[A-Za-z0-9][A-Za-z0-9_.@-]*",
@@ -85,12 +94,19 @@ def show(home: Home, *, recipe: Settings, asked: Settings, **options: Any) -> No
     stages = stages_of(recipe, launch.verb)
     divided = {verb: stage.parallel.sizes(launch.nodes * launch.processes) for verb, stage in stages.items()}
     words = words_of(launch.verb, home, dict(asked))
+    if launch.nodes * launch.processes > 1:
+        from scratchlm.plans.begins import refuse_what_would_not_begin  # needs torch
+
+        refuse_what_would_not_begin(stages, dict(recipe), home, launch.nodes * launch.processes)
     job = job_of(launch, slug(str(dict(recipe)["name"]), launch.verb), home, words, [stage.device for stage in stages.values()])
+    if launch.kubernetes:
+        _refuse_outside(paths_of(home, dict(recipe), launch.verb))
+    texts = {kind: rendered(kind, job | {"file": one_line(path.name)}) for kind, path in launch.files.items()}
+    for kind, path in launch.files.items():  # all of them before the first is written
+        _refuse_target(path, texts[kind], kind, again=launch.again)
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     for kind, path in launch.files.items():
-        if kind == "kubernetes":
-            _refuse_outside(home.path)
-        console.print(write(path, rendered(kind, job | {"file": one_line(path.name)}), kind, again=launch.again), markup=False)
+        console.print(write(path, texts[kind], kind), markup=False)
     for line in [] if launch.files else lines(launch, job, divided):
         console.print(line, markup=False)
 
@@ -105,9 +121,20 @@ def _refuse_idle(launch: Launch) -> None:
         raise UsageError("launch: --hours would be lost without --slurm FILE or --kubernetes FILE. Add one, or leave it out.")
 
 
-def _refuse_outside(home: Path) -> None:
-    if home.is_absolute() and not home.is_relative_to(MOUNTED):
-        raise UsageError(f"--home {home}: pods have the shared volume at {MOUNTED}. Give a folder below that, or one such as runs/NAME.")
+def paths_of(home: Home, recipe: Mapping[str, Any], verb: str) -> dict[str, Path]:
+    """What training reads and writes, by how it is given."""
+    found = {f"--home {home.path}": home.path} | {f"--from {name}={path}": path for name, path in home.sources.items()}
+    for stage, field in READS.items():
+        value = dict(recipe[stage])[field] if verb in (RUN, stage) and recipe[stage] else None
+        if value is not None and "://" not in str(value):
+            found[f"{stage}.{field} {value}"] = Path(value)
+    return found
+
+
+def _refuse_outside(paths: Mapping[str, Path]) -> None:
+    for given, path in paths.items():
+        if not Path(os.path.normpath(Path(MOUNTED) / path)).is_relative_to(MOUNTED):
+            raise UsageError(f"{given}: pods have the shared volume at {MOUNTED}. Give a path below that, or one such as runs/NAME.")
 
 
 def stages_of(recipe: Settings, verb: str) -> dict[str, Any]:
@@ -121,20 +148,6 @@ def stages_of(recipe: Settings, verb: str) -> dict[str, Any]:
     return found
 
 
-def words_of(verb: str, home: Home, asked: Mapping[str, Any]) -> list[str]:
-    """The words behind ``scratchlm``: this recipe, home, artifacts from elsewhere and changed fields."""
-    sources = [word for name, path in home.sources.items() for word in ("--from", f"{name}={path}")]
-    sets = [word for each in asked["sets"] for word in ("--set", each)]
-    return [one_line(word) for word in (verb, asked["recipe"], "--home", str(home.path), *sources, *sets)]
-
-
-def one_line(word: str) -> str:
-    """The word itself; UsageError for one that a line of a file cannot hold."""
-    if not word.isprintable():
-        raise UsageError(f"{word!r}: it holds a line break or another letter that cannot be printed, so it is no word of a command.")
-    return word
-
-
 def slug(name: str, verb: str) -> str:
     """A job's name that Slurm and Kubernetes both take."""
     letters = re.sub(r"[^a-z0-9]+", "-", f"scratchlm-{name}"[: LONGEST_NAME - len(verb)].lower()).strip("-")
@@ -144,18 +157,20 @@ def slug(name: str, verb: str) -> str:
 def job_of(launch: Launch, name: str, home: Home, words: Sequence[str], devices: Sequence[str]) -> dict[str, Any]:
     """All that the templates name."""
     minutes = math.ceil(60 * (launch.hours or HOURS))
-    device = devices[0] if len(set(devices)) == 1 and devices[0] in ("cpu", "cuda") else "auto"
+    gpus = 0 if set(devices) == {"cpu"} else launch.processes
+    check = ["--device", "cuda" if gpus else "cpu", "--home", str(home.path), "--timeout", str(PATIENCE_S)]
     each = "process" if launch.processes == 1 else "processes"
     return {
         "title": f"scratchlm {shlex.join(words)}: {launch.nodes} node{'s' * (launch.nodes > 1)} of {launch.processes} {each}",
         "name": name,
         "nodes": launch.nodes,
         "processes": launch.processes,
-        "gpus": 0 if device == "cpu" else launch.processes,
-        "device": device,
+        "gpus": gpus,
+        "check": check,
         "words": [*words],
         "home": str(home.path),
-        "logs": ["--log-dir", str(home.path / "logs"), "--tee", "3", "--local-ranks-filter", "0"],
+        "folder": str(home.path / LOGS),
+        "logs": ["--log-dir", str(home.path / LOGS), "--tee", "3", "--local-ranks-filter", "0"],
         "python": one_line(sys.executable),
         "partition": launch.partition,
         "account": launch.account,
@@ -206,30 +221,36 @@ def lines(launch: Launch, job: Mapping[str, Any], divided: Mapping[str, Mapping[
     ]
 
 
+def for_a_pod(word: str) -> str:
+    """As it stands in a pod's command, or $(NAME) would be replaced: kubernetes.io, "Define Dependent Environment Variables"."""
+    return word.replace("$", "$$")
+
+
 def rendered(kind: str, job: Mapping[str, Any]) -> str:
     """The text of a job file."""
     templates = Environment(loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, keep_trailing_newline=True)
     templates.filters |= {
         "shell": shlex.quote,
         "yaml": lambda word: json.dumps(word, ensure_ascii=False),  # a quoted scalar of YAML, as its letters are printable
-        "pod": lambda word: word.replace(
-            "$", "$$"
-        ),  # or $(NAME) would be replaced: kubernetes.io, "Define Dependent Environment Variables"
+        "pod": for_a_pod,
     }
     return templates.get_template(TEMPLATES[kind]).render(job)
 
 
-def write(path: Path, text: str, kind: str, *, again: bool) -> str:
-    """Write a job file, and say what to do with it; what is there with other contents stays unless ``again``."""
-    submit = {"slurm": "sbatch", "kubernetes": "kubectl apply -f"}[kind]
-    then = f"Read it, then type: {submit} {shlex.quote(str(path))}"
+def _refuse_target(path: Path, text: str, kind: str, *, again: bool) -> None:
+    """UsageError where a job file cannot be written; what is there with other contents stays unless ``again``."""
     if path.exists() and not path.is_file():
         raise UsageError(f"--{kind} {path}: there is something that is no file. Give a file's name.")
-    if path.exists() and path.read_bytes() == text.encode():
-        return f"{path}: it is there, and just so. {then}"
-    if path.exists() and not again:
+    if path.exists() and not again and path.read_bytes() != text.encode():
         raise UsageError(f"--{kind} {path}: it is there with other contents. Give another name, or write over it with --again.")
     if not path.parent.is_dir():
         raise UsageError(f"--{kind} {path}: there is no folder {path.parent}. Make it, or give another name.")
+
+
+def write(path: Path, text: str, kind: str) -> str:
+    """Write a job file, unless it is there, and say what to do with it."""
+    then = f"Read it, then type: {SUBMIT[kind]} {shlex.quote(str(path))}"
+    if path.exists() and path.read_bytes() == text.encode():
+        return f"{path}: it is there, and just so. {then}"
     write_atomically(path, text.encode())
     return f"{path}: written. {then}"
