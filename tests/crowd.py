@@ -1,5 +1,6 @@
 """Processes on this machine that train together: started once, then asked to run one function after another."""
 
+import gc
 import importlib
 import os
 import socket
@@ -11,15 +12,23 @@ from typing import Any
 import torch.multiprocessing
 
 
+MOST_RUNS = 16
+"""Of the same processes: where weights were cut, torch keeps some groups, whose threads look for messages all the time."""
+
+
 class Crowd:
     """``size`` processes that wait to be told what to do together."""
 
     def __init__(self, size: int) -> None:
-        self.size, self._ends, self._processes = size, list[Connection](), list[Any]()
+        self.size = size
+        self._begin()
+
+    def _begin(self) -> None:
+        self._ends, self._processes, self._runs = list[Connection](), list[Any](), 0
         context = torch.multiprocessing.get_context("spawn")
-        for rank in range(size):
+        for rank in range(self.size):
             ours, theirs = context.Pipe()
-            process = context.Process(target=serve, args=(theirs, rank, size), daemon=True)
+            process = context.Process(target=serve, args=(theirs, rank, self.size), daemon=True)
             process.start()
             theirs.close()
             self._ends.append(ours)
@@ -27,6 +36,10 @@ class Crowd:
 
     def run(self, act: Callable[..., Any], *given: Any) -> list[Any]:
         """What ``act(*given)``, a function of a test module, returns in each process."""
+        self._runs += 1
+        if self._runs > MOST_RUNS:
+            self.end()
+            self._begin()
         port = free_port()  # each time another: words of an earlier meeting may still lie at the old one
         for end in self._ends:
             end.send((port, act.__module__, act.__name__, given))
@@ -67,4 +80,5 @@ def serve(end: Connection, rank: int, size: int) -> None:
         except Exception:  # noqa: BLE001  (whatever it is, it is told)
             end.send((False, traceback.format_exc()))
         if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # and the threads of all its groups
+            gc.collect()  # whoever still knows a group keeps its threads at work
+            torch.distributed.destroy_process_group()
