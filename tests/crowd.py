@@ -11,7 +11,6 @@ from typing import Any
 
 import torch.multiprocessing
 
-
 MOST_RUNS = 16
 """Of the same processes: where weights were cut, torch keeps some groups, whose threads look for messages all the time."""
 
