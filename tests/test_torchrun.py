@@ -104,7 +104,12 @@ def test_two_processes_build_what_one_does(prepared: list[str], tmp_path: Path):
 @pytest.mark.soak
 @pytest.mark.parametrize("sft", [[], ["--set", "sft.parallel.pipeline=2"]])
 def test_every_stage_after_the_first_trains_by_two_as_by_one(sft: list[str], tmp_path: Path):
-    plain = [word for stage in ("sft", "prefer", "reinforce") for word in ("--set", f"{stage}.dtype=float32")]
+    smooth = '{"kind": "sgd", "lr": 0.05}'  # Muon and AdamW make much of the last places of what is next to nothing
+    plain = [
+        word
+        for stage in ("sft", "prefer", "reinforce")
+        for word in ("--set", f"{stage}.dtype=float32", "--set", f"{stage}.optimizer={smooth}")
+    ]
     together(tmp_path / "one", plain, verb="run", processes=1)
     shared = ("corpus", "tokenizer", "shards", "base")
     given = [word for name in shared for word in ("--from", f"{name}={tmp_path / 'one' / name}")]
@@ -114,4 +119,4 @@ def test_every_stage_after_the_first_trains_by_two_as_by_one(sft: list[str], tmp
         one, two = losses(tmp_path / "one", made), losses(tmp_path / "two", made)
         assert len(one) == len(two) > 1
         compared = slice(1) if made == "reinforced" else slice(None)  # one other token, and what is learnt from is another answer
-        assert max(abs(a - b) for a, b in zip(one[compared], two[compared], strict=True)) < 2e-3
+        assert max(abs(a - b) for a, b in zip(one[compared], two[compared], strict=True)) < 1e-4
