@@ -314,6 +314,7 @@ def no_cluster() -> Iterator[dict[str, str]]:
     yield {}
 
 
+@pytest.mark.soak
 def test_a_large_file_is_many_units_and_the_same_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = tmp_path / "texts"
     folder.mkdir()

@@ -300,7 +300,7 @@ def test_a_second_process_on_the_same_run_is_refused(road: Road, tmp_path: Path)
     [
         ("corpus", 0),
         pytest.param("corpus", 1, marks=pytest.mark.soak),
-        ("corpus", 4),
+        pytest.param("corpus", 4, marks=pytest.mark.soak),
         ("vocab", 2),
         ("tokenize", 5),
         ("pretrain", 4),

@@ -99,7 +99,7 @@ def test_squares_that_nobody_may_see_are_passed_over(length: int, window: int | 
 def test_rows_of_one_document_need_no_mask(monkeypatch: pytest.MonkeyPatch):
     made: list[tuple[int | None, bool]] = []
     allowed_by, model = attention.allowed_by, tiny("llama", window=5, layers=3)
-    monkeypatch.setattr(attention, "allowed_by", lambda s, w: made.append((w, bool((s > 0).any()))) or allowed_by(s, w))
+    monkeypatch.setattr(attention, "allowed_by", lambda s, w, *asking: made.append((w, bool((s > 0).any()))) or allowed_by(s, w, *asking))
     computed(tiny("qwen3"), plainly, WHOLE, attention.packed)
     assert made == []
     computed(tiny("qwen3"), plainly, PACKED, attention.packed)
@@ -196,6 +196,7 @@ def test_trials_leave_a_model_as_it_was():
     assert forward.plainly is plainly
 
 
+@pytest.mark.soak
 def test_compiled_is_eager(request: pytest.FixtureRequest):
     """In a process of its own: see there."""
     mark = request.config.getoption("-m")
