@@ -34,7 +34,7 @@ SHAPES = {
     "laptop": (qwen3.Config(vocab=4096, context=256, layers=4, width=256, heads=4, kv_heads=2, head_dim=64, hidden=768), 4),
 }
 """A model, and rows of a step."""
-CALLS = {Crew: ("own", "announce", "settle", "forget", "even_rows"), World: ("sum", "sums", "sum_", "told", "wait")}
+CALLS = {Crew: ("own", "announce", "settle", "forget", "even_rows"), World: ("sum", "sums", "sum_", "told")}
 
 
 def timed(spent: Counter[str], name: str, act: Callable[..., Any]) -> Callable[..., Any]:
