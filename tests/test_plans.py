@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from counted import MODELS, Case, counted, division_of, foretold, started
 from crowd import Crowd
-from test_shared_out import FOUR, PAIR
+from test_shared_out import FOUR, PAIR, can_be
 from tiny import SHAPES
 from torch.distributed.pipelining import ScheduleInterleaved1F1B, ScheduleZBVZeroBubble
 from trainee import OPTIMIZER_CONFIGS
@@ -321,7 +321,7 @@ def test_a_model_that_is_shared_out_never_lies_whole_anywhere(name: str, pair: C
 
 def whole_matrix(table: Mapping[str, dict[str, Any]]) -> list[tuple[str, str]]:
     """Every way with every model that it can be done with."""
-    return [(name, model) for name, layout in table.items() for model in MODELS if "expert" not in layout or model == "moe"]
+    return [(name, model) for name, layout in table.items() for model in MODELS if can_be(layout, model)]
 
 
 @pytest.mark.soak

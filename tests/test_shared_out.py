@@ -277,10 +277,10 @@ def test_in_float32_only_the_last_places_differ(name: str, model: str, pair: Cro
 
 def every(layouts: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
     """Each way with each model that it can be done with."""
-    return [(name, model) for name in layouts for model in MODELS if goes(layouts[name], model)]
+    return [(name, model) for name in layouts for model in MODELS if can_be(layouts[name], model)]
 
 
-def goes(layout: dict[str, Any], model: str) -> bool:
+def can_be(layout: dict[str, Any], model: str) -> bool:
     """Whether there are experts to share out, and no tied head is cut where both ends of a pipeline meet, which is refused."""
     if "expert" in layout and model != "moe":
         return False
@@ -299,6 +299,13 @@ def test_twenty_steps_of_two(name: str, model: str, pair: Crowd):
     case = case_of(model, Layout(**PAIR[name]))
     hold(pair, replace(case, steps=20), loss=1e-9, norm=1e-9)
     hold_in_float32(pair, case)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["tensor x pipeline", "tensor x pipeline, zero bubble", "context x pipeline", "shards x pipeline"])
+@pytest.mark.parametrize("model", ["moe", "llama"])
+def test_several_rows_at_once_of_four(name: str, model: str, four: Crowd):
+    hold(four, replace(case_of(model, Layout(**FOUR[name])), rows_at_once=3), loss=1e-12, norm=1e-12)
 
 
 @pytest.mark.soak

@@ -95,3 +95,18 @@ class _Exchanged(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         return all_to_all(grad_outputs[0], ctx.received, ctx.sent, ctx.group), None, None, None
+
+
+def sendable(x: Tensor) -> Tensor:
+    """``x`` itself, whose gradient will lie in memory as it is sent: without gaps."""
+    return _Sendable.apply(x)  # pyright: ignore[reportReturnType]
+
+
+class _Sendable(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return grad_outputs[0].contiguous()

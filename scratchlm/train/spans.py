@@ -11,6 +11,7 @@ from scratchlm.core.tensors import Attend
 from scratchlm.model import attention, cost
 from scratchlm.model.architectures import Model
 from scratchlm.model.stretch import AT_THE_END
+from scratchlm.parallel.crossing import sendable
 from scratchlm.parallel.layout import ROWS, WEIGHTS
 from scratchlm.parallel.pipeline import cut_evenly, places
 from scratchlm.parallel.precision import Precision
@@ -36,7 +37,7 @@ class Span(nn.Module):
         """From tokens, or what the stretch before left; ``Made`` at the end of the model, else what the next one is given."""
         model: Any = self.model
         with self.precision.autocast():
-            carried = model.entered(*given, positions_BT) if self.first else given
+            carried = model.entered(*given, positions_BT) if self.first else tuple(map(sendable, given))
             carried = model.through(carried, positions_BT, self.attend(segments_BT))
             if not self.last:
                 return carried
