@@ -136,19 +136,19 @@ def _of_weights(d: Division, rank: int, machines: Machines, micro_s: float) -> M
     w, sizes, M, zero, layers = d.weights(rank), d.sizes, d.micro_batches, d.layout.zero, d.stages[rank].layers
     sharp = HALF_BYTES if d.layout.gathered == "bfloat16" else FLOAT_BYTES
     summed = HALF_BYTES if d.layout.reduced == "bfloat16" else FLOAT_BYTES
-    # In a pipeline weights stay from the way back of one micro-batch to the way forth of another.
-    often, once = (1, 1) if zero < 3 else (M + 1, 1) if d.piped else (2 * M, M)
-    scatters = 1 if d.piped or zero == 1 else M
+    # In a pipeline weights stay till the step's end, and where it goes to and fro both ends are one process's.
+    often, once = (2 * M, M) if zero == 3 and not d.piped else (1, 1)
+    scatters, apart = 1 if d.piped or zero == 1 else M, d.piped and d.layout.schedule != "zero_bubble"
     gathered = float(sharp * (often * w.blocks.received + once * w.ends.received))
     scattered = float(summed * scatters * w.all_.received)
     copies = 2 * (1 - 1 / sizes["replicate"]) * (summed if d.cut > 1 else FLOAT_BYTES) * w.all_.own
-    tied = FLOAT_BYTES * d.config.vocab * d.config.width / sizes["tensor"] / d.cut if d.piped and d.outline.anatomy.tied else 0.0
+    tied = FLOAT_BYTES * d.config.vocab * d.config.width / sizes["tensor"] / d.cut if apart and d.outline.anatomy.tied else 0.0
     ring, delay, between = machines.ring(sizes, *WEIGHTS), machines.delay(sizes, *WEIGHTS), machines.neighbours(sizes, *WEIGHTS) < d.cut
     gathering, scattering = gathered / ring + delay * (often * layers + once), scattered / ring + delay * scatters * (layers + 1)
     copying = copies / machines.ring(sizes, "replicate") + 2 * (layers + 1) * machines.delay(sizes, "replicate")
     # The first block waits for its weights, and the step for the last block's gradients; all others travel while one is computed.
     hidden = micro_s * (1 - 1 / layers)
-    if zero == 3:
+    if zero == 3 and not d.piped:
         forth = min(gathering / 2, FORTH * hidden * M) + min(gathering / 2, BACK * hidden * M)
         back = max(0.0, BACK * hidden * M - gathering / 2)
     else:
